@@ -1,0 +1,61 @@
+namespace GpuEngine.Core.Graph;
+
+/// <summary>
+/// y = x W^T + b for x [..., in], W [out, in], b [out] (optional): torch's linear. An activation may be fused behind it.
+/// </summary>
+public sealed record LinearOp(bool Bias) : FusedOp
+{
+    internal static readonly OpSpec Spec = new("linear", "y = x W^T + b")
+    {
+        Arguments = [new("input"), new("weight"), new("bias", Optional: true)],
+        Build = call => call.Output(F.Linear(call["input"], call["weight"], call.Optional("bias"))),
+        Samples =
+        [
+            new() { ["input"] = Sample.Normal(5, 7), ["weight"] = Sample.Normal(3, 7), ["bias"] = Sample.Normal(3) },
+            new() { ["input"] = Sample.Normal(2, 3, 16), ["weight"] = Sample.Normal(33, 16) },
+            new() { ["input"] = Sample.Normal(1), ["weight"] = Sample.Normal(4, 1), ["bias"] = Sample.Normal(4) },
+        ],
+    };
+
+    public override string Name => "linear";
+
+    public override TensorType[] Infer(IReadOnlyList<TensorType> inputs)
+    {
+        var (x, w) = (inputs[0], inputs[1]);
+        if (x.DType != w.DType || !x.DType.IsFloat() || x.Shape.Rank < 1 || w.Shape.Rank != 2 || x.Shape[^1] != w.Shape[1])
+            throw Mismatch(Name, "input [..., in] and weight [out, in]", inputs);
+        if (Bias && (inputs[2].DType != x.DType || inputs[2].Shape != new Shape(w.Shape[0])))
+            throw Mismatch(Name, $"a bias of shape [{w.Shape[0]}]", inputs);
+        return [x with { Shape = x.Shape.With(x.Shape.Rank - 1, w.Shape[0]) }];
+    }
+
+    public override Tensor[] Decompose(IReadOnlyList<Tensor> inputs)
+    {
+        var y = F.MatMul(Rows(inputs[0]), inputs[1], transposeB: true);
+        if (Bias) y += inputs[2];
+        return [F.Reshape(y, inputs[0].Shape.With(inputs[0].Rank - 1, inputs[1].Shape[0]))];
+    }
+
+    public override Tensor?[] Gradient(Node node, IReadOnlyList<Tensor?> outputGradients)
+    {
+        if (outputGradients[0] is not { } g) return new Tensor?[node.Inputs.Count];
+        var (x, w) = (node.Inputs[0], node.Inputs[1]);
+        var rows = Rows(g);
+        var dx = F.Reshape(F.MatMul(rows, w), x.Shape);
+        var dw = F.MatMul(rows, Rows(x), transposeA: true);
+        return Bias ? [dx, dw, F.Reshape(F.Sum(rows, [0]), node.Inputs[2].Shape)] : [dx, dw];
+    }
+
+    public override Cost Cost(Node node) =>
+        Graph.Cost.Streaming(node, 2 * node.Outputs[0].Type.Elements * node.Inputs[1].Shape[1]);
+
+    private static Tensor Rows(Tensor x) => F.Reshape(x, [(int)x.Shape.Product(0, x.Rank - 1), x.Shape[^1]]);
+}
+
+public static partial class F
+{
+    /// <summary>y = x W^T + b for input [..., in], weight [out, in], bias [out].</summary>
+    /// <exception cref="ShapeException">The shapes do not fit.</exception>
+    public static Tensor Linear(Tensor input, Tensor weight, Tensor? bias = null) =>
+        bias is null ? new LinearOp(false).Apply(input, weight).Outputs[0] : new LinearOp(true).Apply(input, weight, bias).Outputs[0];
+}
