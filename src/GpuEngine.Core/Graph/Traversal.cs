@@ -26,6 +26,20 @@ public static class Traversal
         return nodes;
     }
 
+    /// <summary>The nodes that the tensors depend on without passing through the boundary, oldest first.</summary>
+    public static IReadOnlyList<Node> Between(IReadOnlySet<Tensor> boundary, IEnumerable<Tensor> of)
+    {
+        var seen = new HashSet<Node>();
+        var stack = new Stack<Tensor>(of);
+        while (stack.TryPop(out var tensor))
+        {
+            if (boundary.Contains(tensor) || !seen.Add(tensor.Node)) continue;
+            foreach (var input in tensor.Node.Inputs) stack.Push(input);
+        }
+
+        return [.. seen.OrderBy(n => n.Id)];
+    }
+
     /// <summary>
     /// Rebuilds a graph, oldest node first. <paramref name="rewrite"/> gets each node and its new inputs and returns the new
     /// outputs, or null to apply the same op to the new inputs (the node itself when nothing changed).
