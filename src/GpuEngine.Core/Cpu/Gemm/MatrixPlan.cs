@@ -1,0 +1,39 @@
+using System.Numerics;
+using GpuEngine.Core.Cpu.Threading;
+
+namespace GpuEngine.Core.Cpu.Gemm;
+
+/// <summary>The plan of a product of matrices in memory: it builds the packers and the epilogue from the pointers of a call.</summary>
+internal sealed unsafe class MatrixPlan<T, TAxis, TActivation> : GemmPlan<T>
+    where T : unmanaged, INumber<T>
+    where TAxis : unmanaged, IBiasAxis
+    where TActivation : unmanaged, IActivation
+{
+    private readonly FusedGemmPlan<T, StridedMatrix<T>, StridedMatrix<T>, BiasEpilogue<T, TAxis, TActivation>> _plan;
+    private readonly nint _biasStride;
+
+    public MatrixPlan(GemmProblem problem, GemmOptions options)
+        : base(problem)
+    {
+        _plan = GemmPlan.Create<T, StridedMatrix<T>, StridedMatrix<T>, BiasEpilogue<T, TAxis, TActivation>>(
+            problem, options.Workers, options.Kernel);
+        _biasStride = options.BiasStride;
+    }
+
+    public override GemmKernel Kernel => _plan.Kernel;
+
+    public override long WorkspaceBytes => _plan.WorkspaceBytes;
+
+    public override void Execute(T* a, T* b, T* c, T* bias, void* workspace, CpuPool? pool)
+    {
+        var p = Problem;
+        var left = p.TransA
+            ? new StridedMatrix<T>(a, 1, p.Lda, p.StrideA)
+            : new StridedMatrix<T>(a, p.Lda, 1, p.StrideA);
+        var right = p.TransB
+            ? new StridedMatrix<T>(b, p.Ldb, 1, p.StrideB)
+            : new StridedMatrix<T>(b, 1, p.Ldb, p.StrideB);
+        var epilogue = new BiasEpilogue<T, TAxis, TActivation>(bias, _biasStride);
+        _plan.Execute(left, right, c, epilogue, workspace, pool);
+    }
+}
