@@ -1,6 +1,5 @@
-using System.Numerics;
 using System.Runtime.CompilerServices;
-using System.Runtime.InteropServices;
+using System.Runtime.Intrinsics;
 
 namespace GpuEngine.Core.Random;
 
@@ -48,9 +47,9 @@ public static unsafe partial class Philox
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static float ToUniform(uint word) => (word >> 8) * (1f / (1 << 24));
 
-    /// <summary>A double in [0, 1) from the upper 53 of the 64 bits (high, low); exact.</summary>
+    /// <summary>A double in [0, 1) from the upper 53 of 64 bits; exact.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static double ToUniform(uint high, uint low) => ((((ulong)high << 32) | low) >> 11) * (1.0 / (1L << 53));
+    public static double ToUniform(ulong bits) => (bits >> 11) * (1.0 / (1L << 53));
 
     /// <summary>
     /// Elements start .. start + destination.Length - 1 as raw words. Filling a tensor in any partition into ranges
@@ -64,64 +63,42 @@ public static unsafe partial class Philox
     /// <summary>Elements start .. start + destination.Length - 1 as floats in [0, 1), see <see cref="ToUniform(uint)"/>.</summary>
     public static void FillUniform(Span<float> destination, ulong seed, uint stream, uint offset, long start = 0)
     {
-        // The words are written where the floats will stand: a float has the size of a word.
-        var words = MemoryMarshal.Cast<float, uint>(destination);
-        FillBits(words, seed, stream, offset, start);
-        var i = 0;
-        for (; i <= words.Length - Vector<uint>.Count; i += Vector<uint>.Count)
-        {
-            var mantissa = Vector.ShiftRightLogical(new Vector<uint>(words[i..]), 8).As<uint, int>();
-            (Vector.ConvertToSingle(mantissa) * (1f / (1 << 24))).CopyTo(destination[i..]);
-        }
+        fixed (float* pointer = destination) FillUniform(pointer, destination.Length, seed, stream, offset, start);
+    }
 
-        for (; i < words.Length; i++) destination[i] = ToUniform(words[i]);
+    /// <summary>Elements start .. start + count - 1 as floats in [0, 1).</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    public static void FillUniform(float* destination, long count, ulong seed, uint stream, uint offset, long start = 0)
+    {
+        const int Chunk = 4096;   // converted while still in the first-level cache
+        for (long done = 0; done < count; done += Chunk)
+        {
+            var floats = destination + done;
+            var words = (uint*)floats;   // the words are written where the floats will stand
+            var length = (int)Math.Min(Chunk, count - done);
+            FillBits(words, length, seed, stream, offset, start + done);
+            var i = 0;
+            for (; i <= length - Vector256<uint>.Count; i += Vector256<uint>.Count)
+            {
+                var mantissa = (Vector256.Load(words + i) >>> 8).AsInt32();
+                (Vector256.ConvertToSingle(mantissa) * (1f / (1 << 24))).Store(floats + i);
+            }
+
+            for (; i < length; i++) floats[i] = ToUniform(words[i]);
+        }
     }
 
     /// <summary>
-    /// Elements start .. start + destination.Length - 1 as doubles in [0, 1). A double takes two words:
-    /// element i is made of words 2 (i % 2) and 2 (i % 2) + 1 of block i / 2.
+    /// Elements start .. start + destination.Length - 1 as doubles in [0, 1). A double takes two words: element i is made of
+    /// word 2i (low) and word 2i + 1 (high) of the sequence.
     /// </summary>
     public static void FillUniform(Span<double> destination, ulong seed, uint stream, uint offset, long start = 0)
     {
-        for (var i = 0; i < destination.Length; i++)
+        fixed (double* doubles = destination)
         {
-            var element = start + i;
-            var (x, y, z, w) = ElementBlock(element / 2, seed, stream, offset);
-            destination[i] = (element & 1) == 0 ? ToUniform(x, y) : ToUniform(z, w);
-        }
-    }
-
-    /// <summary>
-    /// Standard normal numbers by Box and Muller (1958) in double: block i / 2 gives u1 in (0, 1] and u2 in [0, 1), and
-    /// elements 2j and 2j + 1 are sqrt(-2 ln u1) times cos and sin of 2 pi u2. Meant for weight initialisation, which
-    /// runs on the host only: ln, cos and sin are not bit-equal across devices.
-    /// </summary>
-    public static void FillNormal(Span<double> destination, ulong seed, uint stream, uint offset, long start = 0)
-    {
-        for (var i = 0; i < destination.Length; i++)
-        {
-            var (even, odd) = NormalPair((start + i) / 2, seed, stream, offset);
-            if (((start + i) & 1) != 0)
-            {
-                destination[i] = odd;
-                continue;
-            }
-
-            destination[i] = even;
-            if (i + 1 < destination.Length) destination[++i] = odd;
-        }
-    }
-
-    /// <summary>The numbers of <see cref="FillNormal(Span{double}, ulong, uint, uint, long)"/> rounded to float.</summary>
-    public static void FillNormal(Span<float> destination, ulong seed, uint stream, uint offset, long start = 0)
-    {
-        const int Chunk = 256;
-        var wide = stackalloc double[Chunk];
-        for (var done = 0; done < destination.Length; done += Chunk)
-        {
-            var count = Math.Min(Chunk, destination.Length - done);
-            FillNormal(new Span<double>(wide, count), seed, stream, offset, start + done);
-            for (var i = 0; i < count; i++) destination[done + i] = (float)wide[i];
+            var bits = (ulong*)doubles;   // the words are written where the doubles will stand
+            FillBits((uint*)bits, 2L * destination.Length, seed, stream, offset, 2 * start);
+            for (var i = 0; i < destination.Length; i++) doubles[i] = ToUniform(bits[i]);
         }
     }
 
@@ -142,12 +119,4 @@ public static unsafe partial class Philox
 
     internal static (uint X, uint Y, uint Z, uint W) ElementBlock(long block, ulong seed, uint stream, uint offset) =>
         Block(seed, (uint)block, (uint)((ulong)block >> 32), stream, offset);
-
-    private static (double Even, double Odd) NormalPair(long block, ulong seed, uint stream, uint offset)
-    {
-        var (x, y, z, w) = ElementBlock(block, seed, stream, offset);
-        var radius = Math.Sqrt(-2 * Math.Log(1 - ToUniform(x, y)));   // 1 - [0, 1) is exact and never 0
-        var (sin, cos) = Math.SinCos(2 * Math.PI * ToUniform(z, w));
-        return (radius * cos, radius * sin);
-    }
 }

@@ -89,11 +89,34 @@ public class PhiloxTests
     {
         Assert.Equal(0f, Philox.ToUniform(0u));
         Assert.Equal(1f - MathF.Pow(2, -24), Philox.ToUniform(uint.MaxValue));
-        Assert.Equal(0.0, Philox.ToUniform(0u, 0u));
-        Assert.Equal(1.0 - Math.Pow(2, -53), Philox.ToUniform(uint.MaxValue, uint.MaxValue));
+        Assert.Equal(0.0, Philox.ToUniform(0ul));
+        Assert.Equal(1.0 - Math.Pow(2, -53), Philox.ToUniform(ulong.MaxValue));
         var values = new float[77];
         Philox.FillUniform(values, 3, 0, 0, start: 1);
         for (var i = 0; i < values.Length; i++) Assert.Equal(Philox.ToUniform(Word(i + 1, 3, 0, 0)), values[i]);
+        var wide = new double[5];
+        Philox.FillUniform(wide, 3, 0, 0);
+        for (var i = 0; i < wide.Length; i++)
+        {
+            var bits = Word(2 * i, 3, 0, 0) | ((ulong)Word((2 * i) + 1, 3, 0, 0) << 32);
+            Assert.Equal(Philox.ToUniform(bits), wide[i]);
+        }
+    }
+
+    // Against the scalar library functions: a few units in the last place of a double, of numbers up to about 6.
+    [Fact]
+    public void Normal_numbers_follow_Box_and_Muller()
+    {
+        var uniform = new double[50];
+        var normal = new double[50];
+        Philox.FillUniform(uniform, 8, 1, 0);
+        Philox.FillNormal(normal, 8, 1, 0);
+        for (var j = 0; j < normal.Length; j += 2)
+        {
+            var radius = Math.Sqrt(-2 * Math.Log(1 - uniform[j]));
+            Assert.Equal(radius * Math.Cos(2 * Math.PI * uniform[j + 1]), normal[j], 1e-14);
+            Assert.Equal(radius * Math.Sin(2 * Math.PI * uniform[j + 1]), normal[j + 1], 1e-14);
+        }
     }
 
     // The standard error of a mean of n numbers of variance v is sqrt(v / n); each bound is 5 of them, and the numbers are
