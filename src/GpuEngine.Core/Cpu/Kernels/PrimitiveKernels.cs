@@ -32,5 +32,6 @@ internal static class PrimitiveKernels
         CpuKernels.Register<RandomUniformOp>((node, _) => CpuKernels.Typed(
             node.Outputs[0].DType, () => new RandomUniformKernel<float>(node), () => new RandomUniformKernel<double>(node)));
         CpuKernels.Register<MatMulOp>(MatMulKernels.MatMul);
+        CpuKernels.Register<LinearOp>(MatMulKernels.Linear);
     }
 }

@@ -96,7 +96,8 @@ internal sealed unsafe class StridedCopyKernel : CpuKernel
     public override void Execute(int worker, int workers)
     {
         var (start, end) = Share(_rows, worker, workers);
-        var (from, to) = (In<byte>(0) + _fromStart * _size, Out<byte>(0) + _toStart * _size);
+        var from = In<byte>(0) + _fromStart * _size;
+        var to = Out<byte>(0) + _toStart * _size;
         if (_extents.Contains(0)) return;
         switch (_size)
         {
@@ -113,7 +114,8 @@ internal sealed unsafe class StridedCopyKernel : CpuKernel
         var (n, f, t) = (_extents[inner], _from[inner], _to[inner]);
         for (var row = start; row < end; row++)
         {
-            var (source, target) = (from, to);
+            var source = from;
+            var target = to;
             var rest = row;
             for (var axis = inner - 1; axis >= 0; axis--)
             {
