@@ -1,0 +1,101 @@
+using GpuEngine.Core.Graph;
+using GpuEngine.Nn.Initializers;
+
+namespace GpuEngine.Nn.Layers;
+
+/// <summary>Batch normalisation over the second axis of [N, C, ...], with running statistics (Ioffe and Szegedy 2015).</summary>
+public sealed class BatchNorm : Module
+{
+    private readonly int _features;
+    private readonly double _eps;
+    private readonly double _momentum;
+    private readonly Parameter _weight;
+    private readonly Parameter _bias;
+    private readonly ModuleBuffer _mean;
+    private readonly ModuleBuffer _var;
+
+    public BatchNorm(int features, double eps = 1e-5, double momentum = 0.1)
+    {
+        (_features, _eps, _momentum) = (features, eps, momentum);
+        _weight = Learn(new Parameter("weight", [features], Init.Ones));
+        _bias = Learn(new Parameter("bias", [features], Init.Zeros));
+        _mean = Keep(new ModuleBuffer("running_mean", [features], 0));
+        _var = Keep(new ModuleBuffer("running_var", [features], 1));
+    }
+
+    public override Tensor Forward(Tensor input, Trace trace)
+    {
+        var result = F.BatchNorm(input, trace[_mean], trace[_var], trace[_weight], trace[_bias], trace.Training, _momentum, _eps);
+        if (trace.Training)
+        {
+            trace.Update(_mean, result.RunningMean!);
+            trace.Update(_var, result.RunningVar!);
+        }
+
+        return result.Output;
+    }
+
+    public override string ToString() => $"batch_norm {_features}";
+}
+
+/// <summary>Normalisation of the last axis (Ba, Kiros and Hinton 2016).</summary>
+public sealed class LayerNorm : Module
+{
+    private readonly int _features;
+    private readonly double _eps;
+    private readonly Parameter _weight;
+    private readonly Parameter _bias;
+
+    public LayerNorm(int features, double eps = 1e-5)
+    {
+        (_features, _eps) = (features, eps);
+        _weight = Learn(new Parameter("weight", [features], Init.Ones));
+        _bias = Learn(new Parameter("bias", [features], Init.Zeros));
+    }
+
+    public override Tensor Forward(Tensor input, Trace trace) => F.LayerNorm(input, [_features], trace[_weight], trace[_bias], _eps);
+
+    public override string ToString() => $"layer_norm {_features}";
+}
+
+/// <summary>Normalisation of groups of channels of [N, C, ...] (Wu and He 2018).</summary>
+public sealed class GroupNorm : Module
+{
+    private readonly int _groups;
+    private readonly int _channels;
+    private readonly double _eps;
+    private readonly Parameter _weight;
+    private readonly Parameter _bias;
+
+    public GroupNorm(int groups, int channels, double eps = 1e-5)
+    {
+        (_groups, _channels, _eps) = (groups, channels, eps);
+        _weight = Learn(new Parameter("weight", [channels], Init.Ones));
+        _bias = Learn(new Parameter("bias", [channels], Init.Zeros));
+    }
+
+    public override Tensor Forward(Tensor input, Trace trace) => F.GroupNorm(input, _groups, trace[_weight], trace[_bias], _eps);
+
+    public override string ToString() => $"group_norm {_channels} in {_groups}";
+}
+
+/// <summary>Normalisation of each channel of each example of [N, C, L, ...] (Ulyanov et al. 2016), with scale and shift.</summary>
+public sealed class InstanceNorm : Module
+{
+    private readonly int _channels;
+    private readonly double _eps;
+    private readonly Parameter _weight;
+    private readonly Parameter _bias;
+
+    public InstanceNorm(int channels, double eps = 1e-5)
+    {
+        (_channels, _eps) = (channels, eps);
+        _weight = Learn(new Parameter("weight", [channels], Init.Ones));
+        _bias = Learn(new Parameter("bias", [channels], Init.Zeros));
+    }
+
+    public override Tensor Forward(Tensor input, Trace trace) =>
+        F.InstanceNorm(input, weight: trace[_weight], bias: trace[_bias], eps: _eps);
+
+    public override string ToString() => $"instance_norm {_channels}";
+}

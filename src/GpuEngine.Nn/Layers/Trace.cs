@@ -1,0 +1,40 @@
+using GpuEngine.Core.Graph;
+
+namespace GpuEngine.Nn.Layers;
+
+/// <summary>One recording of a model: which values its parameters have, whether it trains, and what it wants to be updated.</summary>
+public sealed class Trace
+{
+    private readonly Func<Parameter, Tensor> _parameters;
+    private readonly Func<ModuleBuffer, Tensor> _buffers;
+    private readonly Dictionary<ModuleBuffer, Tensor> _updates = [];
+    private int _streams;
+
+    public Trace(bool training, Func<Parameter, Tensor> parameters, Func<ModuleBuffer, Tensor> buffers, Tensor? generator = null)
+    {
+        Training = training;
+        _parameters = parameters;
+        _buffers = buffers;
+        Generator = generator;
+    }
+
+    public bool Training { get; }
+
+    /// <summary>The random generator's state i64[2] (seed, offset); null where nothing may be random.</summary>
+    public Tensor? Generator { get; }
+
+    /// <summary>New values of buffers, in the order in which they were asked for.</summary>
+    public IReadOnlyDictionary<ModuleBuffer, Tensor> Updates => _updates;
+
+    public Tensor this[Parameter parameter] => _parameters(parameter);
+
+    public Tensor this[ModuleBuffer buffer] => _buffers(buffer);
+
+    public void Update(ModuleBuffer buffer, Tensor value) => _updates.Add(buffer, value);
+
+    /// <summary>
+    /// A number for one consumer of random numbers, the same in every recording of the same model. Stream 0 is left to the
+    /// data, so streams start at 1.
+    /// </summary>
+    public int NextStream() => ++_streams;
+}
