@@ -14,9 +14,11 @@ public static partial class AtomicFile
     private const string Suffix = ".tmp";
 
     /// <summary>Writes the file at <paramref name="path"/> through <paramref name="write"/>.</summary>
-    /// <param name="path">The file to create or replace. A symbolic link is followed: the file it names is replaced.</param>
+    /// <param name="path">The file to create or replace. A symbolic link is followed: the file it names is
+    /// replaced.</param>
     /// <param name="write">Writes the content; what it throws leaves the old file as it was.</param>
-    /// <param name="neededBytes">The size of the whole file where it is known, for the message about a full disk.</param>
+    /// <param name="neededBytes">The size of the whole file where it is known, for the message about a full
+    /// disk.</param>
     /// <exception cref="UserException">
     /// The disk is full, the folder is missing or closed to writing, or the path is a folder or a device.
     /// </exception>
@@ -33,8 +35,8 @@ public static partial class AtomicFile
             {
                 Mode = FileMode.CreateNew,
                 Access = FileAccess.ReadWrite,
-                // The open handle is the mark of a living writer (see RemoveLeftovers), so the rename happens before the
-                // file is closed; Windows allows that only to a file opened with this share.
+                // The open handle is the mark of a living writer (see RemoveLeftovers), so the rename happens before
+                // the file is closed; Windows allows that only to a file opened with this share.
                 Share = FileShare.Delete,
                 BufferSize = 1 << 16,
             });
@@ -57,7 +59,9 @@ public static partial class AtomicFile
     public static void WriteAllBytes(string path, ReadOnlyMemory<byte> bytes) =>
         Write(path, stream => stream.Write(bytes.Span), bytes.Length);
 
-    /// <summary>Replaces the file's content by <paramref name="text"/> as UTF-8; errors as <see cref="Write"/>.</summary>
+    /// <summary>
+    /// Replaces the file's content by <paramref name="text"/> as UTF-8; errors as <see cref="Write"/>.
+    /// </summary>
     public static void WriteAllText(string path, string text) =>
         WriteAllBytes(path, System.Text.Encoding.UTF8.GetBytes(text));
 
@@ -132,7 +136,8 @@ public static partial class AtomicFile
     /// </summary>
     private static void FlushFolder(string folder)
     {
-        // .NET opens no folders, so open(2) is called directly; Windows has no such call and its journal orders renames.
+        // .NET opens no folders, so open(2) is called directly; Windows has no such call and its journal orders
+        // renames.
         if (!OperatingSystem.IsLinux()) return;
         const int closeOnExec = 0x80000;
         using var handle = new SafeFileHandle(Open(folder, closeOnExec), ownsHandle: true);

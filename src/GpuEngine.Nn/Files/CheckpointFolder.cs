@@ -9,7 +9,9 @@ public readonly record struct Checkpoint(long Step, string Path);
 /// <summary>A checkpoint that is not whole, and why.</summary>
 public readonly record struct SkippedCheckpoint(long Step, string Path, string Reason);
 
-/// <summary>Where a run can go on: the newest whole checkpoint, if any, and the newer ones that are not whole.</summary>
+/// <summary>
+/// Where a run can go on: the newest whole checkpoint, if any, and the newer ones that are not whole.
+/// </summary>
 public sealed record ResumePoint(Checkpoint? Newest, IReadOnlyList<SkippedCheckpoint> Skipped)
 {
     /// <summary>One line for the person who resumes: what was skipped and why, and where the run goes on.</summary>
@@ -37,7 +39,9 @@ public sealed class CheckpointFolder
     // What this object wrote itself, flushed and renamed: pruning need not read it back.
     private (string Path, long Bytes, DateTime Written)? _saved;
 
-    /// <summary>The checkpoints of the run in <paramref name="runFolder"/>; nothing is created before the first save.</summary>
+    /// <summary>
+    /// The checkpoints of the run in <paramref name="runFolder"/>; nothing is created before the first save.
+    /// </summary>
     public CheckpointFolder(string runFolder)
     {
         FileFailure.CheckName(runFolder);
@@ -51,7 +55,8 @@ public sealed class CheckpointFolder
     public string PathOf(long step)
     {
         ArgumentOutOfRangeException.ThrowIfNegative(step);
-        return System.IO.Path.Combine(Folder, string.Create(CultureInfo.InvariantCulture, $"{Prefix}{step:D8}{Suffix}"));
+        var name = string.Create(CultureInfo.InvariantCulture, $"{Prefix}{step:D8}{Suffix}");
+        return System.IO.Path.Combine(Folder, name);
     }
 
     /// <summary>Every checkpoint file, newest step first, whole or not; other files are passed over.</summary>
@@ -110,8 +115,8 @@ public sealed class CheckpointFolder
     }
 
     /// <summary>
-    /// Deletes all but the newest <paramref name="keep"/> checkpoints, and the leftovers of killed writers. Where none of
-    /// those is whole, the newest whole one below them is kept too; where none at all is whole, nothing is deleted.
+    /// Deletes all but the newest <paramref name="keep"/> checkpoints, and the leftovers of killed writers. Where none
+    /// of those is whole, the newest whole one below them is kept too; where none at all is whole, nothing is deleted.
     /// Returns what was deleted.
     /// </summary>
     /// <exception cref="UserException">The folder cannot be read, or a file cannot be deleted.</exception>
@@ -121,12 +126,12 @@ public sealed class CheckpointFolder
         RemoveLeftovers();
         var all = List();
         if (all.Count <= keep) return [];
-        var whole = all.Select(c => (Checkpoint?)c).FirstOrDefault(c => IsOwnSave(c!.Value.Path) || Flaw(c.Value.Path) is null);
-        if (whole is null) return [];
+        var whole = all.Where(c => IsOwnSave(c.Path) || Flaw(c.Path) is null).Take(1).ToList();
+        if (whole.Count == 0) return [];
         var deleted = new List<Checkpoint>();
         foreach (var checkpoint in all.Skip(keep))
         {
-            if (checkpoint == whole) continue;
+            if (whole.Contains(checkpoint)) continue;
             try
             {
                 File.Delete(checkpoint.Path);

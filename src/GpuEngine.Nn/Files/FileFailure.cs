@@ -2,12 +2,14 @@ using GpuEngine.Core;
 
 namespace GpuEngine.Nn.Files;
 
-/// <summary>Turns what the operating system says about a file into one sentence for the person who named the file.</summary>
+/// <summary>
+/// Turns what the operating system says about a file into one sentence for the person who named the file.
+/// </summary>
 internal static class FileFailure
 {
     /// <summary>
-    /// The failed writing of <paramref name="path"/>. <paramref name="neededBytes"/> is the size of the whole file where
-    /// it is known; <paramref name="writtenBytes"/> is how much was written before the failure.
+    /// The failed writing of <paramref name="path"/>. <paramref name="neededBytes"/> is the size of the whole file
+    /// where it is known; <paramref name="writtenBytes"/> is how much was written before the failure.
     /// </summary>
     public static UserException Writing(string path, Exception cause, long? neededBytes = null, long writtenBytes = 0)
     {
@@ -81,7 +83,9 @@ internal static class FileFailure
         }
     }
 
-    /// <summary>Refuses what no file system takes as a name, so that later calls fail only for reasons of the disk.</summary>
+    /// <summary>
+    /// Refuses what no file system takes as a name, so that later calls fail only for reasons of the disk.
+    /// </summary>
     public static void CheckName(string path)
     {
         if (string.IsNullOrWhiteSpace(path) || path.Contains('\0', StringComparison.Ordinal))

@@ -10,8 +10,8 @@ namespace GpuEngine.Nn.Files;
 /// </summary>
 /// <remarks>
 /// Numbers are written so that they read back to the same value. JSON has no NaN and no infinity; they become
-/// <c>null</c>, which pandas reads as NaN in a numeric column and jq as null, while a bare NaN breaks strict readers and
-/// a string would turn the whole column into text.
+/// <c>null</c>, which pandas reads as NaN in a numeric column and jq as null, while a bare NaN breaks strict readers
+/// and a string would turn the whole column into text.
 /// </remarks>
 public sealed class JsonLinesFile : IDisposable
 {
@@ -39,14 +39,18 @@ public sealed class JsonLinesFile : IDisposable
     /// The objects of the file, line by line; blank lines and a half-written last line are passed over. A missing file
     /// has none.
     /// </summary>
-    /// <exception cref="UserException">The file cannot be read, or a line before the last is not a JSON object.</exception>
+    /// <exception cref="UserException">The file cannot be read, or a line before the last is not a JSON
+    /// object.</exception>
     public static IReadOnlyList<JsonElement> Read(string path) => [.. Lines(path).Select(line => line.Value)];
 
-    /// <summary>Appends one object and hands it to the operating system, so that a killed process loses no line.</summary>
+    /// <summary>
+    /// Appends one object and hands it to the operating system, so that a killed process loses no line.
+    /// </summary>
     /// <param name="fields">
     /// Names and values in order; a value is null, a string, a bool, an integer, a float, a double or a decimal.
     /// </param>
-    /// <exception cref="UserException">The disk is full or the file cannot be written; the file keeps its whole lines.</exception>
+    /// <exception cref="UserException">The disk is full or the file cannot be written; the file keeps its whole
+    /// lines.</exception>
     public void Append(params ReadOnlySpan<(string Name, object? Value)> fields)
     {
         _line.ResetWrittenCount();
@@ -72,15 +76,17 @@ public sealed class JsonLinesFile : IDisposable
 
     /// <summary>
     /// Drops the lines whose number <c>step</c> is above <paramref name="step"/>, as a run does that goes on from the
-    /// checkpoint of that step; lines without a step stay. The file is replaced in one move, or left alone where nothing
-    /// is to be dropped. Returns how many lines were dropped.
+    /// checkpoint of that step; lines without a step stay. The file is replaced in one move, or left alone where
+    /// nothing is to be dropped. Returns how many lines were dropped.
     /// </summary>
     /// <exception cref="UserException">As <see cref="Read"/> and <see cref="AtomicFile.Write"/>.</exception>
     public int TruncateAfter(long step) => RemoveWhere(line =>
         line.TryGetProperty("step", out var value) && value.ValueKind == JsonValueKind.Number
         && (value.TryGetInt64(out var exact) ? exact > step : value.GetDouble() > step));
 
-    /// <summary>Drops every line of which <paramref name="remove"/> is true; otherwise as <see cref="TruncateAfter"/>.</summary>
+    /// <summary>
+    /// Drops every line of which <paramref name="remove"/> is true; otherwise as <see cref="TruncateAfter"/>.
+    /// </summary>
     public int RemoveWhere(Func<JsonElement, bool> remove)
     {
         var lines = Lines(Path);
@@ -119,7 +125,9 @@ public sealed class JsonLinesFile : IDisposable
         }
     }
 
-    /// <summary>Moves to the end behind the last whole line; what a killed writer left of a further one is cut off.</summary>
+    /// <summary>
+    /// Moves to the end behind the last whole line; what a killed writer left of a further one is cut off.
+    /// </summary>
     private static void SeekToWholeEnd(FileStream stream)
     {
         var end = stream.Length;
@@ -158,7 +166,8 @@ public sealed class JsonLinesFile : IDisposable
         {
             if (!File.Exists(path) && !Directory.Exists(path)) return [];
             // Another process may be appending: share everything.
-            using var stream = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
+            using var stream = new FileStream(
+                path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
             using var all = new MemoryStream();
             stream.CopyTo(all);
             rest = all.ToArray();
@@ -232,7 +241,8 @@ public sealed class JsonLinesFile : IDisposable
                 json.WriteNumberValue(Convert.ToInt64(value, System.Globalization.CultureInfo.InvariantCulture));
                 break;
             default:
-                throw new ArgumentException($"the value of '{name}' is a {value.GetType().Name}, expected text, a bool or a number");
+                throw new ArgumentException(
+                    $"the value of '{name}' is a {value.GetType().Name}, expected text, a bool or a number");
         }
     }
 }

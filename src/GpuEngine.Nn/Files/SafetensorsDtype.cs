@@ -1,6 +1,8 @@
 namespace GpuEngine.Nn.Files;
 
-/// <summary>The element types of a safetensors file that this engine reads and writes, under the format's names.</summary>
+/// <summary>
+/// The element types of a safetensors file that this engine reads and writes, under the format's names.
+/// </summary>
 public enum SafetensorsDtype
 {
     F64,
@@ -48,7 +50,9 @@ public static class SafetensorsDtypes
         return false;
     }
 
-    /// <summary>Bytes of a tensor: the product of its shape times the element size, or null where that overflows.</summary>
+    /// <summary>
+    /// Bytes of a tensor: the product of its shape times the element size, or null where that overflows.
+    /// </summary>
     internal static long? ByteLength(SafetensorsDtype dtype, ReadOnlySpan<long> shape)
     {
         // A zero anywhere makes the tensor empty, even beside sizes whose product alone would overflow.

@@ -9,8 +9,9 @@ using Microsoft.Win32.SafeHandles;
 namespace GpuEngine.Nn.Files;
 
 /// <summary>
-/// An open safetensors file: the header is read and checked, tensor data is read on demand, from several threads if need
-/// be. Reads are positional and not mapped, because a mapped file that another process cuts short ends the program.
+/// An open safetensors file: the header is read and checked, tensor data is read on demand, from several threads if
+/// need be. Reads are positional and not mapped, because a mapped file that another process cuts short ends the
+/// program.
 /// </summary>
 public sealed class SafetensorsFile : IDisposable
 {
@@ -102,7 +103,8 @@ public sealed class SafetensorsFile : IDisposable
     /// <summary>Reads all bytes of a tensor.</summary>
     /// <param name="name">The tensor's name.</param>
     /// <param name="destination">Exactly as long as the tensor, in bytes.</param>
-    /// <exception cref="UserException">No such tensor, another size, or the file became shorter since it was opened.</exception>
+    /// <exception cref="UserException">No such tensor, another size, or the file became shorter since it was
+    /// opened.</exception>
     public void ReadInto(string name, Span<byte> destination)
     {
         var tensor = Tensor(name);
@@ -110,7 +112,8 @@ public sealed class SafetensorsFile : IDisposable
         {
             throw new UserException(
                 $"Tensor {SafetensorsHeader.Quoted(name)} of '{Path}' has {tensor.ByteLength:N0} bytes (shape " +
-                $"{tensor.ShapeText}, {tensor.Dtype}), expected {destination.Length:N0}; take a file of the same model.");
+                $"{tensor.ShapeText}, {tensor.Dtype}), expected {destination.Length:N0}; take a file of the same " +
+                "model.");
         }
 
         ReadAt(_dataStart + tensor.Offset, destination);
@@ -132,7 +135,8 @@ public sealed class SafetensorsFile : IDisposable
     /// The elements of a tensor in a new array. <typeparamref name="T"/> must have the size of the tensor's dtype;
     /// its bits are taken as they are, so BF16 is read as <see cref="ushort"/>.
     /// </summary>
-    /// <exception cref="UserException">As <see cref="ReadInto(string, Span{byte})"/>, or the element size differs.</exception>
+    /// <exception cref="UserException">As <see cref="ReadInto(string, Span{byte})"/>, or the element size
+    /// differs.</exception>
     public T[] Read<T>(string name)
         where T : unmanaged
     {
@@ -140,15 +144,15 @@ public sealed class SafetensorsFile : IDisposable
         if (Unsafe.SizeOf<T>() != tensor.Dtype.Size())
         {
             throw new UserException(
-                $"Tensor {SafetensorsHeader.Quoted(name)} of '{Path}' is {tensor.Dtype} with {tensor.Dtype.Size()} bytes " +
-                $"per element, expected {Unsafe.SizeOf<T>()}; convert the file.");
+                $"Tensor {SafetensorsHeader.Quoted(name)} of '{Path}' is {tensor.Dtype} with {tensor.Dtype.Size()} " +
+                $"bytes per element, expected {Unsafe.SizeOf<T>()}; convert the file.");
         }
 
         if (tensor.ByteLength > Array.MaxLength)
         {
             throw new UserException(
-                $"Tensor {SafetensorsHeader.Quoted(name)} of '{Path}' has {tensor.ByteLength:N0} bytes, expected at most " +
-                $"{Array.MaxLength:N0}; split the tensor.");
+                $"Tensor {SafetensorsHeader.Quoted(name)} of '{Path}' has {tensor.ByteLength:N0} bytes, expected at " +
+                $"most {Array.MaxLength:N0}; split the tensor.");
         }
 
         var elements = new T[tensor.ByteLength / Unsafe.SizeOf<T>()];
@@ -159,7 +163,8 @@ public sealed class SafetensorsFile : IDisposable
     /// <summary>
     /// Reads the whole file and compares it with its checksum. True when it agrees, false when the file has none.
     /// </summary>
-    /// <exception cref="UserException">The checksum does not agree: the file was damaged after it was written.</exception>
+    /// <exception cref="UserException">The checksum does not agree: the file was damaged after it was
+    /// written.</exception>
     public bool VerifyChecksum()
     {
         if (!HasChecksum) return false;
@@ -183,7 +188,8 @@ public sealed class SafetensorsFile : IDisposable
         var expected = Metadata[ChecksumKey];
         var found = Convert.ToHexStringLower(hash.GetHashAndReset());
         if (found == expected) return true;
-        throw SafetensorsHeader.Bad(Path, $"its checksum is {found[..16]}..., expected {expected[..16]}..., the file is damaged");
+        throw SafetensorsHeader.Bad(
+            Path, $"its checksum is {found[..16]}..., expected {expected[..16]}..., the file is damaged");
     }
 
     /// <summary>Closes the file.</summary>
@@ -210,7 +216,9 @@ public sealed class SafetensorsFile : IDisposable
                 if (read == 0)
                 {
                     throw SafetensorsHeader.Bad(
-                        Path, $"it ends at byte {offset:N0}, expected {_fileBytes:N0} bytes, it was cut short after it was opened");
+                        Path,
+                        $"it ends at byte {offset:N0}, expected {_fileBytes:N0} bytes, it was cut short after it was " +
+                        "opened");
                 }
 
                 destination = destination[read..];
@@ -235,7 +243,7 @@ public sealed class SafetensorsFile : IDisposable
         var limit = Math.Min(_fileBytes - 8, SafetensorsHeader.MaxBytes);
         return SafetensorsHeader.Bad(
             Path,
-            $"its first 8 bytes announce a header of {headerBytes:N0} bytes, expected at most {limit:N0} in a file of " +
-            $"{_fileBytes:N0} bytes");
+            $"its first 8 bytes announce a header of {headerBytes:N0} bytes, expected at most {limit:N0} in a file " +
+            $"of {_fileBytes:N0} bytes");
     }
 }

@@ -5,8 +5,8 @@ using GpuEngine.Core;
 namespace GpuEngine.Nn.Files;
 
 /// <summary>
-/// Reads and checks the JSON header of a safetensors file (format: https://github.com/huggingface/safetensors). Whatever
-/// the bytes are, the outcome is a header in which every tensor lies inside the data and no two overlap, or a
+/// Reads and checks the JSON header of a safetensors file (format: https://github.com/huggingface/safetensors).
+/// Whatever the bytes are, the outcome is a header in which every tensor lies inside the data and no two overlap, or a
 /// <see cref="UserException"/>.
 /// </summary>
 internal sealed class SafetensorsHeader
@@ -211,8 +211,8 @@ internal sealed class SafetensorsHeader
             if (tensor.Offset > end)
             {
                 throw Bad(
-                    $"{tensor.Offset - end:N0} bytes before tensor {Quoted(tensor.Name)} belong to no tensor, expected " +
-                    $"it at byte {end:N0} of the data, found it at {tensor.Offset:N0}");
+                    $"{tensor.Offset - end:N0} bytes before tensor {Quoted(tensor.Name)} belong to no tensor, " +
+                    $"expected it at byte {end:N0} of the data, found it at {tensor.Offset:N0}");
             }
 
             end = tensor.Offset + tensor.ByteLength;
@@ -220,13 +220,20 @@ internal sealed class SafetensorsHeader
         }
 
         if (end != _dataBytes)
-            throw Bad($"{_dataBytes - end:N0} bytes after the last tensor belong to none, expected the end of the file");
+        {
+            throw Bad(
+                $"{_dataBytes - end:N0} bytes after the last tensor belong to none, expected the end of the file");
+        }
     }
 
     private long[] ReadSizes(ref Utf8JsonReader reader, string tensor, string key)
     {
         if (reader.TokenType != JsonTokenType.StartArray)
-            throw Bad($"the {key} of tensor {Quoted(tensor)} is {Kind(reader.TokenType)}, expected an array of numbers");
+        {
+            throw Bad(
+                $"the {key} of tensor {Quoted(tensor)} is {Kind(reader.TokenType)}, expected an array of numbers");
+        }
+
         var sizes = new List<long>();
         while (reader.Read() && reader.TokenType != JsonTokenType.EndArray)
         {
@@ -236,7 +243,8 @@ internal sealed class SafetensorsHeader
                     ? Quoted(System.Text.Encoding.UTF8.GetString(reader.ValueSpan))
                     : Kind(reader.TokenType);
                 throw Bad(
-                    $"the {key} of tensor {Quoted(tensor)} holds {found}, expected whole numbers from 0 to {long.MaxValue}");
+                    $"the {key} of tensor {Quoted(tensor)} holds {found}, expected whole numbers from 0 to " +
+                    $"{long.MaxValue}");
             }
 
             sizes.Add(size);

@@ -28,7 +28,8 @@ public sealed class SafetensorsWriter
     public long DataBytes { get; private set; }
 
     /// <summary>Adds a line to the metadata.</summary>
-    /// <exception cref="ArgumentException">The key is taken, or it is the checksum's, or the text is not Unicode.</exception>
+    /// <exception cref="ArgumentException">The key is taken, or it is the checksum's, or the text is not
+    /// Unicode.</exception>
     public SafetensorsWriter AddMetadata(string key, string value)
     {
         CheckUnicode(key);
@@ -56,16 +57,16 @@ public sealed class SafetensorsWriter
         if (found != expected || (Unsafe.SizeOf<T>() != dtype.Size() && typeof(T) != typeof(byte)))
         {
             throw new ArgumentException(
-                $"tensor '{name}' of shape {SafetensorsTensor.ToText(shape.ToArray())} and dtype {dtype} needs {expected} " +
-                $"bytes, got {data.Length} elements of {Unsafe.SizeOf<T>()} bytes", nameof(data));
+                $"tensor '{name}' of shape {SafetensorsTensor.ToText(shape.ToArray())} and dtype {dtype} needs " +
+                $"{expected} bytes, got {data.Length} elements of {Unsafe.SizeOf<T>()} bytes", nameof(data));
         }
 
         return Add(name, dtype, shape, stream => stream.Write(MemoryMarshal.AsBytes(data.Span)));
     }
 
     /// <summary>
-    /// Adds a tensor whose bytes (little-endian) <paramref name="write"/> sends to the stream at <see cref="Save"/>; for
-    /// data that lie elsewhere, or are longer than an array can be.
+    /// Adds a tensor whose bytes (little-endian) <paramref name="write"/> sends to the stream at <see cref="Save"/>;
+    /// for data that lie elsewhere, or are longer than an array can be.
     /// </summary>
     /// <exception cref="ArgumentException">The name is taken, or a size is negative or too large.</exception>
     public SafetensorsWriter Add(string name, SafetensorsDtype dtype, ReadOnlySpan<long> shape, Action<Stream> write)
@@ -75,15 +76,19 @@ public sealed class SafetensorsWriter
         foreach (var size in shape) ArgumentOutOfRangeException.ThrowIfNegative(size, nameof(shape));
         var bytes = SafetensorsDtypes.ByteLength(dtype, shape)
             ?? throw new ArgumentException($"tensor '{name}' has more bytes than a file can hold", nameof(shape));
-        if (name == SafetensorsHeader.MetadataKey || !_tensors.TryAdd(name, new Entry(dtype, shape.ToArray(), bytes, write)))
+        var entry = new Entry(dtype, shape.ToArray(), bytes, write);
+        if (name == SafetensorsHeader.MetadataKey || !_tensors.TryAdd(name, entry))
             throw new ArgumentException($"the name '{name}' is taken", nameof(name));
         DataBytes = checked(DataBytes + bytes);
         return this;
     }
 
-    /// <summary>Writes the file through <see cref="AtomicFile"/>: the old file stays until the new one is whole.</summary>
+    /// <summary>
+    /// Writes the file through <see cref="AtomicFile"/>: the old file stays until the new one is whole.
+    /// </summary>
     /// <exception cref="UserException">As <see cref="AtomicFile.Write"/>.</exception>
-    /// <exception cref="InvalidOperationException">A callback wrote another number of bytes than its tensor has.</exception>
+    /// <exception cref="InvalidOperationException">A callback wrote another number of bytes than its tensor
+    /// has.</exception>
     public void Save(string path)
     {
         // Sorting is stable: equal sizes stay in the caller's order.
@@ -154,7 +159,11 @@ public sealed class SafetensorsWriter
         // Spaces up to a multiple of 8, so that the data begin aligned.
         var length = (buffer.WrittenCount + 7) / 8 * 8;
         if (length > SafetensorsHeader.MaxBytes)
-            throw new InvalidOperationException($"the header has {length} bytes, readers take {SafetensorsHeader.MaxBytes}");
+        {
+            throw new InvalidOperationException(
+                $"the header has {length} bytes, readers take {SafetensorsHeader.MaxBytes}");
+        }
+
         var header = new byte[8 + length];
         header.AsSpan().Fill((byte)' ');
         BinaryPrimitives.WriteUInt64LittleEndian(header, (ulong)length);
@@ -165,7 +174,8 @@ public sealed class SafetensorsWriter
     private static void CheckUnicode(string text)
     {
         ArgumentNullException.ThrowIfNull(text);
-        // Half of a surrogate pair has no UTF-8 and would be read back as another name; this throws an ArgumentException.
+        // Half of a surrogate pair has no UTF-8 and would be read back as another name; this throws an
+        // ArgumentException.
         StrictUtf8.GetByteCount(text);
     }
 
@@ -199,7 +209,11 @@ public sealed class SafetensorsWriter
         public override void Write(ReadOnlySpan<byte> buffer)
         {
             if (buffer.Length > Allowed)
-                throw new InvalidOperationException($"a tensor's callback wrote {buffer.Length - Allowed} bytes too many");
+            {
+                throw new InvalidOperationException(
+                    $"a tensor's callback wrote {buffer.Length - Allowed} bytes too many");
+            }
+
             Allowed -= buffer.Length;
             while (!buffer.IsEmpty)
             {

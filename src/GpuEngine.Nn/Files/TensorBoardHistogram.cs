@@ -35,7 +35,9 @@ internal sealed class TensorBoardHistogram
         }
     }
 
-    /// <summary>The HistogramProto. Neighbouring empty buckets become one, and none stands behind the last full one.</summary>
+    /// <summary>
+    /// The HistogramProto. Neighbouring empty buckets become one, and none stands behind the last full one.
+    /// </summary>
     public ProtobufMessage ToMessage()
     {
         var limits = new List<double>();

@@ -6,9 +6,9 @@ using GpuEngine.Core;
 namespace GpuEngine.Nn.Files;
 
 /// <summary>
-/// Writes an event file that TensorBoard shows: TFRecord frames, each with one protobuf Event (tensorboard/compat/proto:
-/// event.proto, summary.proto, histogram.proto). A record goes out in one write; a killed run leaves at worst half a
-/// last record, which TensorBoard passes over. One thread at a time.
+/// Writes an event file that TensorBoard shows: TFRecord frames, each with one protobuf Event
+/// (tensorboard/compat/proto: event.proto, summary.proto, histogram.proto). A record goes out in one write; a killed
+/// run leaves at worst half a last record, which TensorBoard passes over. One thread at a time.
 /// </summary>
 public sealed class TensorBoardWriter : IDisposable
 {
@@ -43,8 +43,8 @@ public sealed class TensorBoardWriter : IDisposable
     public void AddScalar(string tag, float value, long step) => Write(Summary(tag, step, v => v.Float(2, value)));
 
     /// <summary>
-    /// Adds the distribution of the finite <paramref name="values"/> in TensorFlow's default buckets; nothing is written
-    /// when no value is finite.
+    /// Adds the distribution of the finite <paramref name="values"/> in TensorFlow's default buckets; nothing is
+    /// written when no value is finite.
     /// </summary>
     /// <exception cref="UserException">As <see cref="AddScalar"/>.</exception>
     public void AddHistogram(string tag, ReadOnlySpan<float> values, long step)
@@ -106,7 +106,9 @@ public sealed class TensorBoardWriter : IDisposable
         return Event(step).Message(5, new ProtobufMessage().Message(1, value));
     }
 
-    /// <summary>One TFRecord: length (8 bytes), its masked CRC, the data, their masked CRC; all little-endian.</summary>
+    /// <summary>
+    /// One TFRecord: length (8 bytes), its masked CRC, the data, their masked CRC; all little-endian.
+    /// </summary>
     private void Write(ProtobufMessage message)
     {
         _record.ResetWrittenCount();

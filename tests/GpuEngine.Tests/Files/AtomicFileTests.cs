@@ -113,7 +113,7 @@ public class AtomicFileTests
         else if (Environment.IsPrivilegedProcess)
         {
             // Root passes over permission bits, but not even root may create a file in sysfs.
-            Assert.SkipUnless(Directory.Exists("/sys/kernel"), "Running as root, and there is no /sys to be refused by.");
+            Assert.SkipUnless(Directory.Exists("/sys/kernel"), "Running as root, and no /sys is there to refuse.");
             Refused("/sys/kernel/a.txt", "no permission to write in the folder '/sys/kernel'; change its permissions");
         }
         else

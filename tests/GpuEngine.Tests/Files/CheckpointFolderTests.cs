@@ -15,7 +15,9 @@ public class CheckpointFolderTests
         Assert.Equal(run["checkpoints/step-00001234.safetensors"], folder.PathOf(1234));
         // Beyond eight digits names grow; the order is that of the numbers, not of the letters.
         foreach (var step in new long[] { 2, 99_999_999, 100_000_000, 1 }) folder.Save(step, Weights(step));
-        foreach (var other in new[] { "step-2.safetensors", "step-0000000x.safetensors", "step-00000003.txt", "step-.safetensors" })
+        string[] others =
+            ["step-2.safetensors", "step-0000000x.safetensors", "step-00000003.txt", "step-.safetensors"];
+        foreach (var other in others)
             File.WriteAllText(Path.Combine(folder.Folder, other), "");
         Assert.Equal([100_000_000, 99_999_999, 2, 1], folder.List().Select(c => c.Step));
         Assert.All(folder.List(), c => Assert.Equal(folder.PathOf(c.Step), c.Path));

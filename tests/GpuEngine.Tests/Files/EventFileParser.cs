@@ -25,7 +25,9 @@ internal static class EventFileParser
         return records;
     }
 
-    /// <summary>The fields of a message in order: varints as long, fixed ones as double or float, the rest as bytes.</summary>
+    /// <summary>
+    /// The fields of a message in order: varints as long, fixed ones as double or float, the rest as bytes.
+    /// </summary>
     public static ILookup<int, object> Fields(byte[] message)
     {
         var fields = new List<(int Field, object Value)>();

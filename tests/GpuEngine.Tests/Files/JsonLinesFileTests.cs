@@ -15,14 +15,16 @@ public class JsonLinesFileTests
         using (var file = JsonLinesFile.Open(folder["m.jsonl"]))
         {
             file.Append(
-                ("epoch", 1), ("step", 1L << 53), ("train_loss", 0.1f), ("val_loss", 0.1), ("lr", 1e-300), ("name", "a\n\"b"),
-                ("best", true), ("none", null), ("bytes", ulong.MaxValue), ("price", 1.10m), ("small", (byte)3));
+                ("epoch", 1), ("step", 1L << 53), ("train_loss", 0.1f), ("val_loss", 0.1), ("lr", 1e-300),
+                ("name", "a\n\"b"), ("best", true), ("none", null), ("bytes", ulong.MaxValue), ("price", 1.10m),
+                ("small", (byte)3));
             file.Append();
         }
 
         Assert.Equal(
-            "{\"epoch\":1,\"step\":9007199254740992,\"train_loss\":0.1,\"val_loss\":0.1,\"lr\":1E-300,\"name\":\"a\\n\\u0022b\"," +
-            "\"best\":true,\"none\":null,\"bytes\":18446744073709551615,\"price\":1.10,\"small\":3}\n{}\n",
+            "{\"epoch\":1,\"step\":9007199254740992,\"train_loss\":0.1,\"val_loss\":0.1,\"lr\":1E-300," +
+            "\"name\":\"a\\n\\u0022b\",\"best\":true,\"none\":null,\"bytes\":18446744073709551615,\"price\":1.10," +
+            "\"small\":3}\n{}\n",
             File.ReadAllText(folder["m.jsonl"]));
     }
 
@@ -83,7 +85,8 @@ public class JsonLinesFileTests
         var longLine = $"{{\"step\":2,\"text\":\"{new string('x', 9000)}\"}}\n";
         const string first = "{\"step\":1}\n";
         var bytes = Encoding.UTF8.GetBytes(first + longLine);
-        foreach (var length in Enumerable.Range(0, 30).Concat([4000, 5000, 9000, bytes.Length - 2, bytes.Length - 1, bytes.Length]))
+        int[] late = [4000, 5000, 9000, bytes.Length - 2, bytes.Length - 1, bytes.Length];
+        foreach (var length in Enumerable.Range(0, 30).Concat(late))
         {
             File.WriteAllBytes(folder["m"], bytes[..length]);
             var readBefore = JsonLinesFile.Read(folder["m"]).Count;
@@ -107,7 +110,8 @@ public class JsonLinesFileTests
         Assert.Equal(2, file.TruncateAfter(30));
         file.Append(("step", 31));
         Assert.Equal(
-            "{\"note\":\"no step\"}\n{\"step\":10,\"loss\":10.1}\n{\"step\":20,\"loss\":20.1}\n{\"step\":30,\"loss\":30.1}\n{\"step\":31}\n",
+            "{\"note\":\"no step\"}\n{\"step\":10,\"loss\":10.1}\n{\"step\":20,\"loss\":20.1}\n" +
+            "{\"step\":30,\"loss\":30.1}\n{\"step\":31}\n",
             File.ReadAllText(folder["m"]));
         Assert.Equal(5, file.RemoveWhere(_ => true));
         Assert.Equal("", File.ReadAllText(folder["m"]));
@@ -164,8 +168,11 @@ public class JsonLinesFileTests
 
         Assert.Equal("{\"x\":1}\n", File.ReadAllText(folder["m"]));
         Directory.CreateDirectory(folder["sub"]);
-        Assert.Contains("does not exist", Assert.Throws<UserException>(() => JsonLinesFile.Open(folder["no/m"])).Message);
-        Assert.Contains("it is a folder", Assert.Throws<UserException>(() => JsonLinesFile.Open(folder["sub"])).Message);
-        Assert.Contains("it is a folder", Assert.Throws<UserException>(() => JsonLinesFile.Read(folder["sub"])).Message);
+        Refused("does not exist", () => JsonLinesFile.Open(folder["no/m"]));
+        Refused("it is a folder", () => JsonLinesFile.Open(folder["sub"]));
+        Refused("it is a folder", () => JsonLinesFile.Read(folder["sub"]));
     }
+
+    private static void Refused(string expected, Func<object> open) =>
+        Assert.Contains(expected, Assert.Throws<UserException>(open).Message);
 }

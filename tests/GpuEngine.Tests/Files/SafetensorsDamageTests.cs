@@ -8,6 +8,50 @@ namespace GpuEngine.Tests.Files;
 
 public class SafetensorsDamageTests
 {
+    public static readonly TheoryData<string, int, string> WrongHeaders = new()
+    {
+        { "", 0, "does not begin with '{'" },
+        { " {}", 0, "does not begin with '{'" },
+        { "[]", 0, "does not begin with '{'" },
+        { "{", 0, "not well-formed JSON at byte " },
+        { "{}x", 0, "not well-formed JSON" },
+        { "{}{}", 0, "not well-formed JSON" },
+        { """{"a":1}""", 0, "the entry of tensor 'a' is a number, expected an object" },
+        { """{"line\nbreak":1}""", 0, "the entry of tensor 'line?break'" },
+        { """{"a":{}}""", 0, "tensor 'a' has no 'dtype'" },
+        { """{"a":{"dtype":"U8","shape":[0]}}""", 0, "tensor 'a' has no 'data_offsets'" },
+        { """{"a":{"dtype":"U8","dtype":"U8"}}""", 0, "tensor 'a' gives 'dtype' twice" },
+        { One("7", "[0]", "[0,0]"), 0, "the dtype of tensor 'a' is a number" },
+        { One("\"f32\"", "[0]", "[0,0]"), 0, "tensor 'a' has the dtype 'f32', expected one of F64, F32" },
+        { One("\"1\"", "[0]", "[0,0]"), 0, "has the dtype '1', expected one of" },
+        { One("\"U8\"", "[-1]", "[0,0]"), 0, "the shape of tensor 'a' holds '-1', expected whole numbers" },
+        { One("\"U8\"", "[1.5]", "[0,1]"), 1, "the shape of tensor 'a' holds '1.5'" },
+        { One("\"U8\"", "[18446744073709551614]", "[0,1]"), 1, "holds '18446744073709551614'" },
+        { One("\"U8\"", "[\"1\"]", "[0,1]"), 1, "the shape of tensor 'a' holds a string" },
+        { One("\"U8\"", "1", "[0,1]"), 1, "the shape of tensor 'a' is a number, expected an array" },
+        { One("\"U8\"", "[4294967296,4294967296]", "[0,0]"), 0, "has more bytes than a file can hold" },
+        { One("\"F32\"", "[2,2]", "[0,4]"), 4, "needs 16 bytes, but its data_offsets [0, 4] span 4" },
+        { One("\"U8\"", "[1]", "[1,0]"), 1, "the data_offsets of tensor 'a' are [1, 0], expected a begin and an end" },
+        { One("\"U8\"", "[1]", "[0]"), 1, "the data_offsets of tensor 'a' are [0]" },
+        { One("\"U8\"", "[3]", "[0,3]"), 2, "tensor 'a' ends at byte 3 of the data, but only 2 bytes are there" },
+        { One("\"U8\"", "[2]", "[0,2]"), 3, "1 bytes after the last tensor" },
+        { One("\"U8\"", "[2]", "[1,3]"), 3, "1 bytes before tensor 'a' belong to no tensor" },
+        {
+            $"{{{Entry("a", "\"U8\"", "[2]", "[0,2]")},{Entry("b", "\"U8\"", "[2]", "[1,3]")}}}", 3,
+            "tensor 'b' begins at byte 1 of the data, inside tensor 'a', which ends at byte 2"
+        },
+        {
+            $"{{{Entry("a", "\"U8\"", "[0]", "[0,0]")},{Entry("a", "\"U8\"", "[0]", "[0,0]")}}}", 0,
+            "two tensors named 'a'"
+        },
+        { $"{{{Entry("\\ud800", "\"U8\"", "[0]", "[0,0]")}}}", 0, "text that is not Unicode" },
+        { """{"__metadata__":{"k":1}}""", 0, "the metadata 'k' is a number, expected a string" },
+        { """{"__metadata__":[]}""", 0, "'__metadata__' is an array" },
+        { """{"__metadata__":{},"__metadata__":{}}""", 0, "two '__metadata__'" },
+        { """{"__metadata__":{"k":"","k":""}}""", 0, "its metadata has 'k' twice" },
+        { """{"__metadata__":{"gpuengine.sha256":"abc"}}""", 0, "is not 64 lower-case hexadecimal digits" },
+    };
+
     [Fact]
     public void Cut_at_any_byte_it_is_refused()
     {
@@ -49,40 +93,7 @@ public class SafetensorsDamageTests
     }
 
     [Theory]
-    [InlineData("", 0, "does not begin with '{'")]
-    [InlineData(" {}", 0, "does not begin with '{'")]
-    [InlineData("[]", 0, "does not begin with '{'")]
-    [InlineData("{", 0, "not well-formed JSON at byte ")]
-    [InlineData("{}x", 0, "not well-formed JSON")]
-    [InlineData("{}{}", 0, "not well-formed JSON")]
-    [InlineData("{\"a\":1}", 0, "the entry of tensor 'a' is a number, expected an object")]
-    [InlineData("{\"a\":{}}", 0, "tensor 'a' has no 'dtype'")]
-    [InlineData("{\"a\":{\"dtype\":\"U8\",\"shape\":[0]}}", 0, "tensor 'a' has no 'data_offsets'")]
-    [InlineData("{\"a\":{\"dtype\":7,\"shape\":[0],\"data_offsets\":[0,0]}}", 0, "the dtype of tensor 'a' is a number")]
-    [InlineData("{\"a\":{\"dtype\":\"f32\",\"shape\":[0],\"data_offsets\":[0,0]}}", 0, "has the dtype 'f32', expected one of F64, F32")]
-    [InlineData("{\"a\":{\"dtype\":\"1\",\"shape\":[0],\"data_offsets\":[0,0]}}", 0, "has the dtype '1', expected one of")]
-    [InlineData("{\"a\":{\"dtype\":\"U8\",\"shape\":[-1],\"data_offsets\":[0,0]}}", 0, "the shape of tensor 'a' holds '-1'")]
-    [InlineData("{\"a\":{\"dtype\":\"U8\",\"shape\":[1.5],\"data_offsets\":[0,1]}}", 1, "the shape of tensor 'a' holds '1.5'")]
-    [InlineData("{\"a\":{\"dtype\":\"U8\",\"shape\":[18446744073709551614],\"data_offsets\":[0,1]}}", 1, "holds '18446744073709551614'")]
-    [InlineData("{\"a\":{\"dtype\":\"U8\",\"shape\":[\"1\"],\"data_offsets\":[0,1]}}", 1, "the shape of tensor 'a' holds a string")]
-    [InlineData("{\"a\":{\"dtype\":\"U8\",\"shape\":1,\"data_offsets\":[0,1]}}", 1, "the shape of tensor 'a' is a number, expected an array")]
-    [InlineData("{\"a\":{\"dtype\":\"U8\",\"shape\":[4294967296,4294967296],\"data_offsets\":[0,0]}}", 0, "has more bytes than a file can hold")]
-    [InlineData("{\"a\":{\"dtype\":\"F32\",\"shape\":[2,2],\"data_offsets\":[0,4]}}", 4, "tensor 'a' of shape [2, 2] and dtype F32 needs 16 bytes, but its data_offsets [0, 4] span 4")]
-    [InlineData("{\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[1,0]}}", 1, "the data_offsets of tensor 'a' are [1, 0], expected a begin and an end")]
-    [InlineData("{\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0]}}", 1, "the data_offsets of tensor 'a' are [0]")]
-    [InlineData("{\"a\":{\"dtype\":\"U8\",\"shape\":[3],\"data_offsets\":[0,3]}}", 2, "tensor 'a' ends at byte 3 of the data, but only 2 bytes are there")]
-    [InlineData("{\"a\":{\"dtype\":\"U8\",\"shape\":[2],\"data_offsets\":[0,2]}}", 3, "1 bytes after the last tensor")]
-    [InlineData("{\"a\":{\"dtype\":\"U8\",\"shape\":[2],\"data_offsets\":[1,3]}}", 3, "1 bytes before tensor 'a' belong to no tensor")]
-    [InlineData("{\"a\":{\"dtype\":\"U8\",\"shape\":[2],\"data_offsets\":[0,2]},\"b\":{\"dtype\":\"U8\",\"shape\":[2],\"data_offsets\":[1,3]}}", 3, "tensor 'b' begins at byte 1 of the data, inside tensor 'a', which ends at byte 2")]
-    [InlineData("{\"a\":{\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[0,0]},\"a\":{\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[0,0]}}", 0, "two tensors named 'a'")]
-    [InlineData("{\"a\":{\"dtype\":\"U8\",\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[0,0]}}", 0, "tensor 'a' gives 'dtype' twice")]
-    [InlineData("{\"__metadata__\":{\"k\":1}}", 0, "the metadata 'k' is a number, expected a string")]
-    [InlineData("{\"__metadata__\":[]}", 0, "'__metadata__' is an array")]
-    [InlineData("{\"__metadata__\":{},\"__metadata__\":{}}", 0, "two '__metadata__'")]
-    [InlineData("{\"__metadata__\":{\"k\":\"\",\"k\":\"\"}}", 0, "its metadata has 'k' twice")]
-    [InlineData("{\"__metadata__\":{\"gpuengine.sha256\":\"abc\"}}", 0, "is not 64 lower-case hexadecimal digits")]
-    [InlineData("{\"\\ud800\":{\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[0,0]}}", 0, "text that is not Unicode")]
-    [InlineData("{\"line\\nbreak\":1}", 0, "the entry of tensor 'line?break'")]
+    [MemberData(nameof(WrongHeaders))]
     public void A_wrong_header_is_told_in_one_sentence(string json, int dataBytes, string expected)
     {
         using var folder = new TemporaryFolder();
@@ -136,7 +147,9 @@ public class SafetensorsDamageTests
                     case 0: bytes[at] = value; break;
                     case 1: bytes.Insert(at, value); break;
                     case 2: bytes.RemoveAt(at); break;
-                    default: bytes.InsertRange(at, bytes.GetRange(at, Math.Min(random.Next(20), bytes.Count - at))); break;
+                    default:
+                        bytes.InsertRange(at, bytes.GetRange(at, Math.Min(random.Next(20), bytes.Count - at)));
+                        break;
                 }
             }
 
@@ -154,7 +167,8 @@ public class SafetensorsDamageTests
             }
         }
 
-        // The fuzz must reach beyond the parser: some changed files still open (a changed digit of data, a renamed tensor).
+        // The fuzz must reach beyond the parser: some changed files still open (a changed digit of data, a renamed
+        // tensor).
         Assert.InRange(opened, 50, 4500);
     }
 
@@ -166,7 +180,8 @@ public class SafetensorsDamageTests
         using var file = SafetensorsFile.Open(folder["whole"]);
         using (var other = new FileStream(folder["whole"], FileMode.Open, FileAccess.Write, FileShare.ReadWrite))
             other.SetLength(whole.Length - 1);
-        Assert.Contains("cut short after it was opened", Assert.Throws<UserException>(() => file.Read<byte>("mask")).Message);
+        var e = Assert.Throws<UserException>(() => file.Read<byte>("mask"));
+        Assert.Contains("cut short after it was opened", e.Message);
         Assert.Throws<UserException>(() => file.VerifyChecksum());
     }
 
@@ -199,6 +214,11 @@ public class SafetensorsDamageTests
         var e = Assert.Throws<UserException>(() => SafetensorsFile.Open(path).Dispose());
         Assert.Contains(expected, e.Message);
     }
+
+    private static string One(string dtype, string shape, string offsets) => $"{{{Entry("a", dtype, shape, offsets)}}}";
+
+    private static string Entry(string name, string dtype, string shape, string offsets) =>
+        $"\"{name}\":{{\"dtype\":{dtype},\"shape\":{shape},\"data_offsets\":{offsets}}}";
 
     private static byte[] WholeFile(TemporaryFolder folder)
     {

@@ -24,14 +24,18 @@ internal sealed class TemporaryFolder : IDisposable
     }
 }
 
-/// <summary>A file system of its own, mounted where that is allowed; the test is skipped, with the reason, where not.</summary>
+/// <summary>
+/// A file system of its own, mounted where that is allowed; the test is skipped, with the reason, where not.
+/// </summary>
 internal sealed class SmallDisk : IDisposable
 {
     private readonly TemporaryFolder _mountPoint = new();
 
     public SmallDisk(string options)
     {
-        var error = OperatingSystem.IsLinux() ? Run("mount", "-t", "tmpfs", "-o", options, "tmpfs", Folder) : "not Linux";
+        var error = OperatingSystem.IsLinux()
+            ? Run("mount", "-t", "tmpfs", "-o", options, "tmpfs", Folder)
+            : "not Linux";
         if (error is null) return;
         _mountPoint.Dispose();
         Assert.Skip($"Needs the right to mount a small tmpfs (run as root with CAP_SYS_ADMIN): {error}");
