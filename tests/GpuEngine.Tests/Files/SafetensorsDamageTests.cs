@@ -31,6 +31,7 @@ public class SafetensorsDamageTests
         { One("\"U8\"", "1", "[0,1]"), 1, "the shape of tensor 'a' is a number, expected an array" },
         { One("\"U8\"", "[4294967296,4294967296]", "[0,0]"), 0, "has more bytes than a file can hold" },
         { One("\"F32\"", "[2,2]", "[0,4]"), 4, "needs 16 bytes, but its data_offsets [0, 4] span 4" },
+        { One("\"F32\"", "[1]", "[0,8]"), 8, "needs 4 bytes, but its data_offsets [0, 8] span 8" },
         { One("\"U8\"", "[1]", "[1,0]"), 1, "the data_offsets of tensor 'a' are [1, 0], expected a begin and an end" },
         { One("\"U8\"", "[1]", "[0]"), 1, "the data_offsets of tensor 'a' are [0]" },
         { One("\"U8\"", "[3]", "[0,3]"), 2, "tensor 'a' ends at byte 3 of the data, but only 2 bytes are there" },
@@ -115,16 +116,31 @@ public class SafetensorsDamageTests
     }
 
     [Theory]
-    [InlineData(0UL)]
-    [InlineData(1UL)]
-    [InlineData(100_000_001UL)]
-    [InlineData(ulong.MaxValue)]
-    [InlineData((ulong)long.MaxValue)]
-    public void Any_announced_header_length_is_survived(ulong length)
+    [InlineData(0UL, "does not begin with '{'")]
+    [InlineData(1UL, "not well-formed JSON")]
+    [InlineData(9UL, "announce a header of 9 bytes, expected at most 8 in a file of 16 bytes")]
+    [InlineData(16UL, "announce a header of 16 bytes, expected at most 8")]
+    [InlineData((ulong)long.MaxValue, "announce a header of 9,223,372,036,854,775,807 bytes")]
+    [InlineData(ulong.MaxValue, "announce a header of 18,446,744,073,709,551,615 bytes")]
+    public void A_wrong_header_length_is_told(ulong length, string expected)
     {
         using var folder = new TemporaryFolder();
         File.WriteAllBytes(folder["a"], [.. BitConverter.GetBytes(length), .. "{}      "u8]);
-        Assert.Throws<UserException>(() => SafetensorsFile.Open(folder["a"]).Dispose());
+        Opens(folder["a"], expected);
+    }
+
+    [Fact]
+    public void A_header_beyond_the_limit_of_the_format_is_not_read()
+    {
+        using var folder = new TemporaryFolder();
+        using (var stream = File.Create(folder["a"]))
+        {
+            stream.Write(BitConverter.GetBytes(100_000_001L));
+            // A hole: the file has the length, but no blocks.
+            stream.SetLength(200_000_000);
+        }
+
+        Opens(folder["a"], "expected at most 100,000,000 in a file of 200,000,000 bytes");
     }
 
     [Fact]
