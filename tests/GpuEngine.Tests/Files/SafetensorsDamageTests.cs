@@ -67,15 +67,15 @@ public class SafetensorsDamageTests
     }
 
     [Fact]
-    public void With_any_bit_changed_it_is_refused_or_its_checksum_is_gone()
+    public void With_any_byte_changed_it_is_refused_or_its_checksum_is_gone()
     {
         using var folder = new TemporaryFolder();
         var whole = WholeFile(folder);
         var withoutChecksum = 0;
-        for (var bit = 0; bit < whole.Length * 8; bit++)
+        for (var at = 0; at < whole.Length; at++)
         {
             var changed = (byte[])whole.Clone();
-            changed[bit / 8] ^= (byte)(1 << (bit % 8));
+            changed[at] ^= (byte)(1 << (at % 8));
             File.WriteAllBytes(folder["changed"], changed);
             try
             {
@@ -90,7 +90,7 @@ public class SafetensorsDamageTests
         }
 
         // Only a change in one of the two keys that lead to the checksum can make it vanish: 12 + 16 characters.
-        Assert.InRange(withoutChecksum, 1, (12 + 16) * 8);
+        Assert.InRange(withoutChecksum, 1, 12 + 16);
     }
 
     [Theory]
@@ -151,7 +151,7 @@ public class SafetensorsDamageTests
         var random = new Random(20);
         ReadOnlySpan<byte> syntax = "{}[]\",:0123456789-.eE\\u \0\xFF"u8;
         var opened = 0;
-        for (var round = 0; round < 5000; round++)
+        for (var round = 0; round < 2000; round++)
         {
             var bytes = whole.ToList();
             for (var n = random.Next(1, 5); n > 0; n--)
@@ -185,7 +185,7 @@ public class SafetensorsDamageTests
 
         // The fuzz must reach beyond the parser: some changed files still open (a changed digit of data, a renamed
         // tensor).
-        Assert.InRange(opened, 50, 4500);
+        Assert.InRange(opened, 20, 1800);
     }
 
     [Fact]
