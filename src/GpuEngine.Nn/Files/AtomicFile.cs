@@ -69,11 +69,22 @@ public static partial class AtomicFile
     /// Deletes the temporary files that killed writers left in <paramref name="folder"/>, and only those: a file that a
     /// living process is still writing is locked and stays. Returns how many were deleted; a missing folder has none.
     /// </summary>
+    /// <exception cref="UserException">The folder cannot be read.</exception>
     public static int RemoveLeftovers(string folder)
     {
         if (!Directory.Exists(folder)) return 0;
+        string[] files;
+        try
+        {
+            files = Directory.GetFiles(folder, $"{Prefix}*{Suffix}");
+        }
+        catch (Exception e) when (FileFailure.IsFromFileSystem(e))
+        {
+            throw FileFailure.ReadingFolder(folder, e);
+        }
+
         var removed = 0;
-        foreach (var file in Directory.GetFiles(folder, $"{Prefix}*{Suffix}"))
+        foreach (var file in files)
         {
             try
             {
@@ -108,8 +119,12 @@ public static partial class AtomicFile
             throw new UserException($"Cannot write '{path}': it is a folder; give the name of a file.");
 
         // A rename over /dev/null, which root may do, would replace the device itself by a file.
-        if (!OperatingSystem.IsWindows() && Path.GetDirectoryName(target) is "/dev" && File.Exists(target))
-            throw new UserException($"Cannot write '{path}': it is a device; give the name of a file.");
+        if (!OperatingSystem.IsWindows() && Path.GetDirectoryName(target) is "/dev")
+        {
+            throw new UserException(
+                $"Cannot write '{path}': the folder /dev holds devices, not files; choose another folder.");
+        }
+
         return target;
     }
 

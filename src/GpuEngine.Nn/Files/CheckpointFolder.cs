@@ -83,7 +83,7 @@ public sealed class CheckpointFolder
         }
         catch (Exception e) when (FileFailure.IsFromFileSystem(e))
         {
-            throw FileFailure.Reading(Folder, e);
+            throw FileFailure.ReadingFolder(Folder, e);
         }
     }
 
@@ -169,6 +169,6 @@ public sealed class CheckpointFolder
     private bool IsOwnSave(string path)
     {
         var file = new FileInfo(path);
-        return _saved == (path, file.Length, file.LastWriteTimeUtc);
+        return file.Exists && _saved == (path, file.Length, file.LastWriteTimeUtc);
     }
 }

@@ -62,6 +62,12 @@ internal static class FileFailure
         return new UserException($"Cannot read '{path}': {Reason(cause)}; choose another file.", cause);
     }
 
+    /// <summary>The failed listing of the files in <paramref name="folder"/>.</summary>
+    public static UserException ReadingFolder(string folder, Exception cause) =>
+        new($"Cannot read the folder '{folder}': " +
+            $"{(cause is UnauthorizedAccessException ? "no permission to read it" : Reason(cause))}; " +
+            "change its permissions or choose another folder.", cause);
+
     /// <summary>Whether the exception is one that a wrong path, a full disk or a permission can cause.</summary>
     public static bool IsFromFileSystem(Exception e) => e is IOException or UnauthorizedAccessException;
 

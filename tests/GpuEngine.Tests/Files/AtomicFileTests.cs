@@ -80,7 +80,16 @@ public class AtomicFileTests
     public void A_device_is_not_replaced_by_a_file()
     {
         Assert.SkipWhen(OperatingSystem.IsWindows(), "Needs the folder /dev.");
-        Refused("/dev/null", "it is a device");
+        // Never a real device: were the guard broken, root would replace it for the whole machine.
+        var path = $"/dev/gpuengine-no-device-{Guid.NewGuid():N}";
+        try
+        {
+            Refused(path, "the folder /dev holds devices, not files");
+        }
+        finally
+        {
+            File.Delete(path);
+        }
     }
 
     [Fact]

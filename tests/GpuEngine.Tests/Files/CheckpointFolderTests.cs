@@ -133,6 +133,33 @@ public class CheckpointFolderTests
             e.Message);
     }
 
+    [Fact]
+    public void A_folder_that_cannot_be_read_is_named()
+    {
+        if (OperatingSystem.IsWindows() || Environment.IsPrivilegedProcess)
+        {
+            Assert.Skip("Needs Unix permissions and a user other than root, who passes over them.");
+            return;
+        }
+
+        using var run = new TemporaryFolder();
+        var folder = new CheckpointFolder(run.Folder);
+        folder.Save(1, Weights(1));
+        File.SetUnixFileMode(folder.Folder, UnixFileMode.None);
+        try
+        {
+            var expected = $"Cannot read the folder '{folder.Folder}': no permission to read it; " +
+                "change its permissions or choose another folder.";
+            Assert.Equal(expected, Assert.Throws<UserException>(() => folder.NewestWhole()).Message);
+            Assert.Equal(expected, Assert.Throws<UserException>(() => folder.RemoveLeftovers()).Message);
+        }
+        finally
+        {
+            File.SetUnixFileMode(
+                folder.Folder, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
+        }
+    }
+
     private static SafetensorsWriter Weights(long step) => new SafetensorsWriter()
         .AddMetadata("step", $"{step}")
         .Add<float>("w", SafetensorsDtype.F32, [3], new float[] { step, step, step });

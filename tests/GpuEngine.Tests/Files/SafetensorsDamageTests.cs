@@ -31,6 +31,7 @@ public class SafetensorsDamageTests
         { One("\"U8\"", "1", "[0,1]"), 1, "the shape of tensor 'a' is a number, expected an array" },
         { One("\"U8\"", "[4294967296,4294967296]", "[0,0]"), 0, "has more bytes than a file can hold" },
         { One("\"F32\"", "[2,2]", "[0,4]"), 4, "needs 16 bytes, but its data_offsets [0, 4] span 4" },
+        { One("\"F32\"", "[1]", "[0,8]"), 8, "needs 4 bytes, but its data_offsets [0, 8] span 8" },
         { One("\"U8\"", "[1]", "[1,0]"), 1, "the data_offsets of tensor 'a' are [1, 0], expected a begin and an end" },
         { One("\"U8\"", "[1]", "[0]"), 1, "the data_offsets of tensor 'a' are [0]" },
         { One("\"U8\"", "[3]", "[0,3]"), 2, "tensor 'a' ends at byte 3 of the data, but only 2 bytes are there" },
@@ -66,15 +67,15 @@ public class SafetensorsDamageTests
     }
 
     [Fact]
-    public void With_any_bit_changed_it_is_refused_or_its_checksum_is_gone()
+    public void With_any_byte_changed_it_is_refused_or_its_checksum_is_gone()
     {
         using var folder = new TemporaryFolder();
         var whole = WholeFile(folder);
         var withoutChecksum = 0;
-        for (var bit = 0; bit < whole.Length * 8; bit++)
+        for (var at = 0; at < whole.Length; at++)
         {
             var changed = (byte[])whole.Clone();
-            changed[bit / 8] ^= (byte)(1 << (bit % 8));
+            changed[at] ^= (byte)(1 << (at % 8));
             File.WriteAllBytes(folder["changed"], changed);
             try
             {
@@ -89,7 +90,7 @@ public class SafetensorsDamageTests
         }
 
         // Only a change in one of the two keys that lead to the checksum can make it vanish: 12 + 16 characters.
-        Assert.InRange(withoutChecksum, 1, (12 + 16) * 8);
+        Assert.InRange(withoutChecksum, 1, 12 + 16);
     }
 
     [Theory]
@@ -115,16 +116,31 @@ public class SafetensorsDamageTests
     }
 
     [Theory]
-    [InlineData(0UL)]
-    [InlineData(1UL)]
-    [InlineData(100_000_001UL)]
-    [InlineData(ulong.MaxValue)]
-    [InlineData((ulong)long.MaxValue)]
-    public void Any_announced_header_length_is_survived(ulong length)
+    [InlineData(0UL, "does not begin with '{'")]
+    [InlineData(1UL, "not well-formed JSON")]
+    [InlineData(9UL, "announce a header of 9 bytes, expected at most 8 in a file of 16 bytes")]
+    [InlineData(16UL, "announce a header of 16 bytes, expected at most 8")]
+    [InlineData((ulong)long.MaxValue, "announce a header of 9,223,372,036,854,775,807 bytes")]
+    [InlineData(ulong.MaxValue, "announce a header of 18,446,744,073,709,551,615 bytes")]
+    public void A_wrong_header_length_is_told(ulong length, string expected)
     {
         using var folder = new TemporaryFolder();
         File.WriteAllBytes(folder["a"], [.. BitConverter.GetBytes(length), .. "{}      "u8]);
-        Assert.Throws<UserException>(() => SafetensorsFile.Open(folder["a"]).Dispose());
+        Opens(folder["a"], expected);
+    }
+
+    [Fact]
+    public void A_header_beyond_the_limit_of_the_format_is_not_read()
+    {
+        using var folder = new TemporaryFolder();
+        using (var stream = File.Create(folder["a"]))
+        {
+            stream.Write(BitConverter.GetBytes(100_000_001L));
+            // A hole: the file has the length, but no blocks.
+            stream.SetLength(200_000_000);
+        }
+
+        Opens(folder["a"], "expected at most 100,000,000 in a file of 200,000,000 bytes");
     }
 
     [Fact]
@@ -135,7 +151,7 @@ public class SafetensorsDamageTests
         var random = new Random(20);
         ReadOnlySpan<byte> syntax = "{}[]\",:0123456789-.eE\\u \0\xFF"u8;
         var opened = 0;
-        for (var round = 0; round < 5000; round++)
+        for (var round = 0; round < 2000; round++)
         {
             var bytes = whole.ToList();
             for (var n = random.Next(1, 5); n > 0; n--)
@@ -169,7 +185,7 @@ public class SafetensorsDamageTests
 
         // The fuzz must reach beyond the parser: some changed files still open (a changed digit of data, a renamed
         // tensor).
-        Assert.InRange(opened, 50, 4500);
+        Assert.InRange(opened, 20, 1800);
     }
 
     [Fact]

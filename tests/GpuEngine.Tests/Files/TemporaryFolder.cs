@@ -49,7 +49,8 @@ internal sealed class SmallDisk : IDisposable
 
     public void Dispose()
     {
-        Run("umount", Folder);
+        // Lazily: a file that a failed test left open must not leave the mount behind.
+        Run("umount", "-l", Folder);
         _mountPoint.Dispose();
     }
 
