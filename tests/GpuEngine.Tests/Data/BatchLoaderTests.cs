@@ -107,6 +107,19 @@ public class BatchLoaderTests
     }
 
     [Fact]
+    public void A_batch_being_made_when_the_cursor_moves_is_not_given()
+    {
+        using var gate = new SemaphoreSlim(0);
+        var source = new Numbers(20) { Gate = gate };
+        using var loader = new BatchLoader(source, BatchLoaderOptions.Evaluation(4));
+        SpinWait.SpinUntil(() => source.Reads == 1);   // in the middle of batch 0
+        loader.Cursor = new LoaderCursor(0, 2);
+        gate.Release(1000);
+        Assert.Equal(new LoaderCursor(0, 2), loader.Cursor);
+        Assert.Equal([8, 9, 10, 11, 12, 13, 14, 15], TakeIndices(loader, 2));
+    }
+
+    [Fact]
     public void A_slow_or_a_fast_reader_changes_nothing()
     {
         var source = new Numbers(64) { Delay = 1 };
@@ -197,6 +210,8 @@ public class BatchLoaderTests
 
         public int Delay { get; init; }
 
+        public SemaphoreSlim? Gate { get; init; }
+
         public int Reads => Volatile.Read(ref _reads);
 
         public ExampleShape Shape => new(2, 1, 1);
@@ -210,6 +225,7 @@ public class BatchLoaderTests
         public void Read(long index, Span<float> input, out int label)
         {
             Interlocked.Increment(ref _reads);
+            Gate?.Wait();
             if (Delay > 0) Thread.Sleep(Delay);
             if (index == Broken) throw new UserException($"example {index}");
             input[0] = index;

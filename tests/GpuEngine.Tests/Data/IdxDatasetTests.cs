@@ -42,20 +42,26 @@ public class IdxDatasetTests
         Assert.Equal(deviation, statistics.Deviation[0], 1e-12);
     }
 
-    // Long runs of the largest byte would overflow lanes that were added up too rarely; channels must not mix.
+    // A million of the largest byte would overflow 32-bit lanes that were added up too rarely; channels must not mix, and
+    // one without variance must not be divided by 0.
     [Fact]
     public void Statistics_are_exact()
     {
         var shape = new ExampleShape(2, 1000, 1001);
+        var area = shape.Length / 2;
         var pixels = new byte[2 * shape.Length];
-        for (var n = 0; n < 2; n++) pixels.AsSpan(n * shape.Length, shape.Length / 2).Fill(255);
-        pixels[^1] = 1;
+        for (var n = 0; n < 2; n++)
+        {
+            pixels.AsSpan(n * shape.Length, area).Fill(255);
+            pixels.AsSpan((n * shape.Length) + area, area).Fill(7);
+        }
+
+        pixels[5] = 0;
         var statistics = ChannelStatistics.Of(pixels, shape);
-        Assert.Equal(255, statistics.Mean[0]);
-        Assert.Equal(1, statistics.Deviation[0]);   // no variance: not divided by 0
-        var count = 2.0 * 1000 * 1001;
-        Assert.Equal(1 / count, statistics.Mean[1]);
-        Assert.Equal(Math.Sqrt((1 / count) - (1 / count / count)), statistics.Deviation[1], 1e-15);
+        var share = 1 / (2.0 * area);
+        Assert.Equal(255 * (1 - share), statistics.Mean[0], 1e-12);
+        Assert.Equal(255 * Math.Sqrt(share * (1 - share)), statistics.Deviation[0], 1e-12);
+        Assert.Equal((7.0, 1.0), (statistics.Mean[1], statistics.Deviation[1]));
     }
 
     [Fact]

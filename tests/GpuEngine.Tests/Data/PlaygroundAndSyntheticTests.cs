@@ -36,14 +36,14 @@ public class PlaygroundTests
     {
         foreach (var (noise, variance) in new[] { (0.0, 0.5), (0.5, 4.0) })
         {
-            var points = Points(PlaygroundSet.Gaussian, noise, 4000);
+            var points = Points(PlaygroundSet.Gaussian, noise, 40_000);
             foreach (var label in new[] { 0, 1 })
             {
-                // 2000 points: 5 standard errors of a mean and of a variance.
+                // 20,000 points: 5 standard errors of a mean and of a variance.
                 var xs = points.Where(p => p.Label == label).Select(p => (double)p.X).ToArray();
                 var mean = xs.Average();
-                Assert.Equal(label == 1 ? 2 : -2, mean, 5 * Math.Sqrt(variance / 2000));
-                Assert.Equal(variance, xs.Average(x => (x - mean) * (x - mean)), 5 * variance * Math.Sqrt(2.0 / 2000));
+                Assert.Equal(label == 1 ? 2 : -2, mean, 5 * Math.Sqrt(variance / 20_000));
+                Assert.Equal(variance, xs.Average(x => (x - mean) * (x - mean)), 5 * variance * Math.Sqrt(2.0 / 20_000));
             }
         }
     }
