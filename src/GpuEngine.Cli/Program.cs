@@ -1,1 +1,3 @@
-Console.WriteLine("gpuengine");
+using GpuEngine.Cli;
+
+return CommandLine.Run(args);

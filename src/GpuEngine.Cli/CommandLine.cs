@@ -1,0 +1,43 @@
+using System.CommandLine;
+using GpuEngine.Cli.Commands;
+using GpuEngine.Core;
+using GpuEngine.Core.Graph;
+using GpuEngine.Nn.Training;
+
+namespace GpuEngine.Cli;
+
+/// <summary>
+/// The root command and the rules that all commands share: exit code 0 when done, 1 when the run failed, 2 for bad usage or bad
+/// input, the reason in one sentence on stderr.
+/// </summary>
+internal static class CommandLine
+{
+    public const int Done = 0, Failed = 1, BadUsage = 2;
+
+    public static int Run(string[] args)
+    {
+        var root = new RootCommand("GpuEngine: train deep networks and see where their time and memory go.\n\nExit codes: 0 done, 1 the run failed, 2 bad usage or bad input.");
+        foreach (var command in new Command[] { DoctorCommand.Create(), TrainCommand.Create(), EvalCommand.Create(), OpCommand.Create(), MemoryCommand.Create() })
+            root.Subcommands.Add(command);
+        var parsed = root.Parse(args);
+        try
+        {
+            if (parsed.Errors.Count > 0) throw new UserException(Usage.Explain(parsed));
+            return parsed.Invoke(new InvocationConfiguration { EnableDefaultExceptionHandler = false });
+        }
+        catch (Exception e) when (e is UserException or ShapeException)
+        {
+            return Say(e.Message, BadUsage);
+        }
+        catch (TrainingFailedException e)
+        {
+            return Say(e.Message, Failed);
+        }
+    }
+
+    private static int Say(string sentence, int code)
+    {
+        System.Console.Error.WriteLine($"gpuengine: {sentence}");
+        return code;
+    }
+}

@@ -1,0 +1,115 @@
+using GpuEngine.Core;
+using GpuEngine.Core.Graph;
+using GpuEngine.Nn.Initializers;
+using GpuEngine.Nn.Layers;
+
+namespace GpuEngine.Nn.Models;
+
+/// <summary>The norms a model can be asked for by name.</summary>
+public enum NormKind
+{
+    None, Batch, Layer, Group, Instance,
+}
+
+/// <summary>Options of the multi-layer perceptron.</summary>
+public sealed record MlpOptions
+{
+    /// <summary>Hidden layers.</summary>
+    public int Depth { get; init; } = 4;
+
+    /// <summary>Units of each hidden layer.</summary>
+    public int Width { get; init; } = 512;
+
+    public NormKind Norm { get; init; } = NormKind.Batch;
+
+    /// <summary>Groups of group_norm.</summary>
+    public int Groups { get; init; } = 8;
+
+    /// <summary>Joins hidden layers in pairs, x + W2 f(n(W1 f(n(x)))).</summary>
+    public bool Residual { get; init; }
+
+    /// <summary>The activation by name, with attributes ("leaky_relu:0.1").</summary>
+    public string Activation { get; init; } = "relu";
+
+    /// <summary>Probability of dropping a hidden unit.</summary>
+    public double Dropout { get; init; }
+
+    /// <summary>How weights of hidden layers start; null takes He for ReLU-like activations and Xavier for the others.</summary>
+    public Initializer? Init { get; init; }
+}
+
+/// <summary>
+/// Deep fully connected nets: depth times (linear, norm, activation, dropout), then a linear classifier. With residual
+/// connections the hidden layers after the first form pre-activation blocks of two (He et al. 2016, "Identity mappings").
+/// </summary>
+public static class Mlp
+{
+    /// <exception cref="UserException">An option makes no sense.</exception>
+    public static Module Create(int inputs, int classes, MlpOptions options)
+    {
+        if (options.Width < 1) throw new UserException($"--width must be at least 1, but is {options.Width}.");
+        if (options.Depth < 0) throw new UserException($"--depth must not be negative, but is {options.Depth}.");
+        if (options.Dropout is not (>= 0 and < 1)) throw new UserException($"--dropout must be at least 0 and less than 1, but is {options.Dropout}.");
+        if (options.Norm == NormKind.Group && (options.Groups < 1 || options.Width % options.Groups != 0))
+            throw new UserException($"--groups {options.Groups} does not divide --width {options.Width}.");
+        var layers = new List<(string, Module)> { ("flatten", new Flatten()) };
+        if (options.Residual) AddResidual(layers, inputs, options);
+        else AddPlain(layers, inputs, options);
+        var features = options.Depth == 0 ? inputs : options.Width;
+        layers.Add(("classifier", new Linear(features, classes, init: Init.LecunNormal)));
+        return new Sequential(layers);
+    }
+
+    private static void AddPlain(List<(string, Module)> layers, int inputs, MlpOptions options)
+    {
+        for (var i = 0; i < options.Depth; i++)
+        {
+            layers.Add(($"linear{i + 1}", Hidden(i == 0 ? inputs : options.Width, options)));
+            layers.AddRange(Tail($"{i + 1}", options));
+        }
+    }
+
+    private static void AddResidual(List<(string, Module)> layers, int inputs, MlpOptions options)
+    {
+        if (options.Depth == 0) return;
+        layers.Add(("stem", Hidden(inputs, options)));
+        var left = options.Depth - 1;
+        for (var block = 1; left >= 2; block++, left -= 2)
+        {
+            layers.Add(($"block{block}", new Residual(new Sequential(
+                Tail("1", options).Append(("linear1", Hidden(options.Width, options)))
+                    .Concat(Tail("2", options)).Append(("linear2", Hidden(options.Width, options)))))));
+        }
+
+        layers.AddRange(Tail("_final", options));
+        if (left == 0) return;
+        layers.Add(("linear_last", Hidden(options.Width, options)));
+        layers.AddRange(Tail("_last", options));
+    }
+
+    /// <summary>Norm, activation, dropout: what follows a linear layer.</summary>
+    private static IEnumerable<(string, Module)> Tail(string suffix, MlpOptions options)
+    {
+        if (Norm(options) is { } norm) yield return ("norm" + suffix, norm);
+        yield return ("act" + suffix, Activate.Named(options.Activation, options.Width));
+        if (options.Dropout > 0) yield return ("dropout" + suffix, new Dropout(options.Dropout));
+    }
+
+    private static Linear Hidden(int inputs, MlpOptions options) => new(inputs, options.Width, init: options.Init ?? Default(options.Activation));
+
+    private static Initializer Default(string activation)
+    {
+        var name = activation.Split(':')[0];
+        return name is "sigmoid" or "tanh" or "softsign" ? Init.XavierNormal : name == "selu" ? Init.LecunNormal : Init.HeNormal;
+    }
+
+    private static Module? Norm(MlpOptions options) => options.Norm switch
+    {
+        NormKind.None => null,
+        NormKind.Batch => new BatchNorm(options.Width),
+        NormKind.Layer => new LayerNorm(options.Width),
+        NormKind.Group => new GroupNorm(options.Groups, options.Width),
+        // One value per channel has no spread: the hidden vector is taken as one channel of `width` places.
+        _ => new InstanceNormOverFeatures(options.Width),
+    };
+}

@@ -1,0 +1,46 @@
+using GpuEngine.Core.Devices;
+using GpuEngine.Core.Graph;
+using GpuEngine.Core.Plan;
+using GpuEngine.Nn.Data;
+
+namespace GpuEngine.Nn.Training;
+
+/// <summary>Evaluates a model on a split, in order, without dropout and with running statistics.</summary>
+public sealed class Evaluator : IDisposable
+{
+    private readonly IExecutable _executable;
+    private readonly int _batchSize;
+    private readonly int[] _labels;
+
+    public Evaluator(IDevice device, IVariableStore store, ModelVariables model, ExampleShape example, int batchSize, LossFunction loss, DType compute = DType.F32)
+    {
+        _batchSize = batchSize;
+        _labels = new int[batchSize];
+        var step = new EvalStep(model, [batchSize, example.Channels, example.Height, example.Width], loss, compute);
+        _executable = device.Load(Planner.Plan(step.Program, device.Target), store);
+    }
+
+    public IExecutable Executable => _executable;
+
+    public EvaluationResult Run(IExampleSource source)
+    {
+        using var loader = new BatchLoader(source, BatchLoaderOptions.Evaluation(_batchSize));
+        var (loss, correct) = (0.0, 0L);
+        for (var i = 0L; i < loader.BatchesPerEpoch; i++)
+        {
+            var batch = loader.Take();
+            batch.Labels.CopyTo(_labels, 0);
+            _labels.AsSpan(batch.Count).Fill(Losses.Ignored);
+            _executable.Write<float>(EvalStep.Input, batch.Inputs);
+            _executable.Write<int>(EvalStep.Target, _labels);
+            _executable.Run();
+            // An empty batch cannot occur, and a padded one sums to what its real rows contribute.
+            loss += _executable.ReadScalar<float>(EvalStep.LossSum);
+            correct += _executable.ReadScalar<long>(EvalStep.Correct);
+        }
+
+        return new EvaluationResult(loss / source.Count, (double)correct / source.Count, source.Count);
+    }
+
+    public void Dispose() => _executable.Dispose();
+}

@@ -1,0 +1,31 @@
+using GpuEngine.Core.Graph;
+using GpuEngine.Nn.Optimizers;
+
+namespace GpuEngine.Nn.Training;
+
+/// <summary>How a model is trained.</summary>
+public sealed record TrainerOptions
+{
+    public int Epochs { get; init; } = 5;
+
+    public int BatchSize { get; init; } = 128;
+
+    public ulong Seed { get; init; }
+
+    /// <summary>Null keeps the optimizer's own rate.</summary>
+    public LearningRateSchedule? Schedule { get; init; }
+
+    public Clipping Clipping { get; init; }
+
+    /// <summary>Stop after so many epochs without a lower validation loss; null never stops early.</summary>
+    public int? Patience { get; init; }
+
+    /// <summary>Also save a checkpoint every so many steps; null saves at the end of epochs only.</summary>
+    public int? CheckpointEvery { get; init; }
+
+    /// <summary>Checkpoints kept, the newest ones.</summary>
+    public int KeepCheckpoints { get; init; } = 3;
+
+    /// <summary>The dtype of activations; weights and moments stay f32.</summary>
+    public DType Compute { get; init; } = DType.F32;
+}
