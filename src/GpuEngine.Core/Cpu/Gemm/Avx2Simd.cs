@@ -20,6 +20,8 @@ internal readonly unsafe struct Avx2Simd<T> : ISimd<Vector256<T>, T>
 
     public static Vector256<T> Broadcast(T* address) => Vector256.Create(*address);
 
+    public static void Prefetch(T* address) => Sse.Prefetch0(address);
+
     public static void Store(T* address, Vector256<T> value) => value.Store(address);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

@@ -20,6 +20,8 @@ internal readonly unsafe struct Avx512Simd<T> : ISimd<Vector512<T>, T>
 
     public static Vector512<T> Broadcast(T* address) => Vector512.Create(*address);
 
+    public static void Prefetch(T* address) => Sse.Prefetch0(address);
+
     public static void Store(T* address, Vector512<T> value) => value.Store(address);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

@@ -24,6 +24,7 @@ internal sealed unsafe class GemmDriver<T, TVec, TSimd, TPackA, TPackB, TEpilogu
     private readonly GemmBlocking _blocking;
     private readonly int _workers;
     private readonly bool _byBatch;
+    private readonly bool _byDots;
     private readonly long _bytesA;
     private readonly long _bytesB;
 
@@ -40,6 +41,8 @@ internal sealed unsafe class GemmDriver<T, TVec, TSimd, TPackA, TPackB, TEpilogu
         : base(problem, kernel)
     {
         _blocking = GemmBlocking.Choose(problem, TSimd.TileRows, TSimd.Width, sizeof(T), !IsMatrixA, !IsMatrixB);
+        _byDots = IsMatrixA && IsMatrixB && SuitsDots(problem);
+        if (_byDots) _blocking = _blocking with { Depth = problem.K, Columns = problem.N, PackA = false, PackB = false };
         _workers = (int)Math.Clamp(problem.MultiplyAdds / WorthAWorker, 1, workers);
         // Whole products need no meeting of the workers; few large ones are worked on together.
         _byBatch = _workers > 1 && problem.Batch >= _workers;
@@ -148,6 +151,13 @@ internal sealed unsafe class GemmDriver<T, TVec, TSimd, TPackA, TPackB, TEpilogu
 
     private T* BufferA(int worker) => (T*)(_workspace + ((_byBatch ? _workers : 1) * _bytesB) + (worker * _bytesA));
 
+    /// <summary>Few rows or few columns, and both operands contiguous in k.</summary>
+    private static bool SuitsDots(GemmProblem problem) =>
+        (problem.M <= 16 || problem.N <= 4)
+        && problem.K >= TSimd.Width
+        && !problem.TransA
+        && problem.TransB;
+
     private static int RoundUp(int size, int multiple) => (size + multiple - 1) / multiple * multiple;
 
     private static long Aligned(long elements) => ((elements * sizeof(T)) + Alignment - 1) / Alignment * Alignment;
@@ -174,11 +184,25 @@ internal sealed unsafe class GemmDriver<T, TVec, TSimd, TPackA, TPackB, TEpilogu
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private void Multiply(GemmBlock block, WorkerGrid grid, int worker)
     {
+        // A worker on whole products of its own has a grid of one.
         var cell = worker % grid.Workers;
         var (rowStart, rowEnd) = WorkerGrid.Part(Problem.M, cell / grid.Across, grid.Down);
         var panels = (block.Columns + _blocking.PanelWidth - 1) / _blocking.PanelWidth;
         var (panelStart, panelEnd) = WorkerGrid.Part(panels, cell % grid.Across, grid.Across);
         if (rowStart == rowEnd || panelStart == panelEnd) return;
+        if (_byDots)
+        {
+            DotProduct<T, TVec, TSimd, TEpilogue>.Multiply(
+                Problem,
+                block.Batch,
+                Unsafe.As<TPackA, StridedMatrix<T>>(ref _a),
+                Unsafe.As<TPackB, StridedMatrix<T>>(ref _b),
+                _c,
+                _epilogue,
+                (rowStart, rowEnd),
+                (panelStart * _blocking.PanelWidth, Math.Min(Problem.N, panelEnd * _blocking.PanelWidth)));
+            return;
+        }
         fixed (TEpilogue* epilogue = &_epilogue)
         {
             var tile = new TileArguments<T>

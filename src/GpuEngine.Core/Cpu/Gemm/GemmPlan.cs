@@ -66,11 +66,14 @@ public static class GemmPlan
         where TActivation : unmanaged, IActivation
     {
         problem = problem.Checked();
-        return options.Bias switch
+        var (canonical, swapped) = VectorForms.Canonical(problem);
+        return (options.Bias, swapped) switch
         {
-            GemmBias.None => new MatrixPlan<T, NoBias, TActivation>(problem, options),
-            GemmBias.PerColumn => new MatrixPlan<T, PerColumn, TActivation>(problem, options),
-            GemmBias.PerRow => new MatrixPlan<T, PerRow, TActivation>(problem, options),
+            (GemmBias.None, _) => new MatrixPlan<T, NoBias, TActivation>(problem, canonical, swapped, options),
+            (GemmBias.PerColumn, false) or (GemmBias.PerRow, true) =>
+                new MatrixPlan<T, PerColumn, TActivation>(problem, canonical, swapped, options),
+            (GemmBias.PerRow, false) or (GemmBias.PerColumn, true) =>
+                new MatrixPlan<T, PerRow, TActivation>(problem, canonical, swapped, options),
             _ => throw new ArgumentOutOfRangeException(nameof(options), options.Bias, "Unknown bias axis."),
         };
     }

@@ -26,6 +26,9 @@ public unsafe interface ISimd<TVec, T>
 
     static abstract TVec Broadcast(T* address);
 
+    /// <summary>Asks for a cache line that is needed soon; any address is allowed.</summary>
+    static abstract void Prefetch(T* address);
+
     static abstract void Store(T* address, TVec value);
 
     /// <summary>Selects the first <paramref name="lanes"/> lanes, 1 to <see cref="Width"/>.</summary>

@@ -11,12 +11,18 @@ internal sealed unsafe class MatrixPlan<T, TAxis, TActivation> : GemmPlan<T>
 {
     private readonly FusedGemmPlan<T, StridedMatrix<T>, StridedMatrix<T>, BiasEpilogue<T, TAxis, TActivation>> _plan;
     private readonly nint _biasStride;
+    private readonly bool _swapped;
 
-    public MatrixPlan(GemmProblem problem, GemmOptions options)
+    /// <param name="problem">As the caller put it.</param>
+    /// <param name="canonical">As <see cref="VectorForms"/> puts it; its bias runs along <typeparamref name="TAxis"/>.</param>
+    /// <param name="swapped">Whether A and B change places in it.</param>
+    /// <param name="options">How to compute it.</param>
+    public MatrixPlan(GemmProblem problem, GemmProblem canonical, bool swapped, GemmOptions options)
         : base(problem)
     {
+        _swapped = swapped;
         _plan = GemmPlan.Create<T, StridedMatrix<T>, StridedMatrix<T>, BiasEpilogue<T, TAxis, TActivation>>(
-            problem, options.Workers, options.Kernel);
+            canonical, options.Workers, options.Kernel);
         _biasStride = options.BiasStride;
     }
 
@@ -26,7 +32,13 @@ internal sealed unsafe class MatrixPlan<T, TAxis, TActivation> : GemmPlan<T>
 
     public override void Execute(T* a, T* b, T* c, T* bias, void* workspace, CpuPool? pool)
     {
-        var p = Problem;
+        var p = _plan.Problem;
+        if (_swapped)
+        {
+            var first = b;
+            b = a;
+            a = first;
+        }
         var left = p.TransA
             ? new StridedMatrix<T>(a, 1, p.Lda, p.StrideA)
             : new StridedMatrix<T>(a, p.Lda, 1, p.StrideA);

@@ -50,6 +50,22 @@ internal static unsafe class MicroKernel<T, TVec, TSimd, TTile, TEpilogue>
         var a8 = a + (8 * row1);
         var a12 = a + (12 * row1);
 
+        // C is needed at the end; asked for now, it arrives while the loop runs.
+        if (TTile.Rows > 0) Prefetch(tile, 0);
+        if (TTile.Rows > 1) Prefetch(tile, 1);
+        if (TTile.Rows > 2) Prefetch(tile, 2);
+        if (TTile.Rows > 3) Prefetch(tile, 3);
+        if (TTile.Rows > 4) Prefetch(tile, 4);
+        if (TTile.Rows > 5) Prefetch(tile, 5);
+        if (TTile.Rows > 6) Prefetch(tile, 6);
+        if (TTile.Rows > 7) Prefetch(tile, 7);
+        if (TTile.Rows > 8) Prefetch(tile, 8);
+        if (TTile.Rows > 9) Prefetch(tile, 9);
+        if (TTile.Rows > 10) Prefetch(tile, 10);
+        if (TTile.Rows > 11) Prefetch(tile, 11);
+        if (TTile.Rows > 12) Prefetch(tile, 12);
+        if (TTile.Rows > 13) Prefetch(tile, 13);
+
         for (var k = tile->K; k != 0; k--)
         {
             var b0 = TTile.Partial && TTile.Columns == 1 ? TSimd.LoadMasked(b, mask) : TSimd.Load(b);
@@ -163,6 +179,14 @@ internal static unsafe class MicroKernel<T, TVec, TSimd, TTile, TEpilogue>
         if (TTile.Rows > 11) Finish(tile, 11, x11, y11, mask);
         if (TTile.Rows > 12) Finish(tile, 12, x12, y12, mask);
         if (TTile.Rows > 13) Finish(tile, 13, x13, y13, mask);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void Prefetch(TileArguments<T>* tile, int row)
+    {
+        var c = tile->C + (row * tile->Ldc);
+        TSimd.Prefetch(c);
+        if (TTile.Columns > 1) TSimd.Prefetch(c + TSimd.Width);
     }
 
     /// <summary>Adds what C holds, applies the epilogue and stores one row of the tile.</summary>

@@ -19,6 +19,10 @@ internal readonly unsafe struct PortableSimd<T> : ISimd<Vector<T>, T>
 
     public static Vector<T> Broadcast(T* address) => new(*address);
 
+    public static void Prefetch(T* address)
+    {
+    }
+
     public static void Store(T* address, Vector<T> value) => Vector.Store(value, address);
 
     public static Vector<T> Mask(int lanes) =>

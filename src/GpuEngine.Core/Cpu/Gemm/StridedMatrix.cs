@@ -42,6 +42,8 @@ public readonly unsafe struct StridedMatrix<T>(T* data, nint xStride, nint kStri
         {
             for (var k = 0; k < depth; k++)
             {
+                TSimd.Prefetch(source + width);
+                TSimd.Prefetch(source + width + TSimd.Width);
                 TSimd.Store(panel, TSimd.Load(source));
                 TSimd.Store(panel + TSimd.Width, TSimd.Load(source + TSimd.Width));
                 source += stride;
@@ -86,6 +88,7 @@ public readonly unsafe struct StridedMatrix<T>(T* data, nint xStride, nint kStri
             var k = 0;
             while (true)
             {
+                for (var i = 0; i < group; i++) TSimd.Prefetch(rows[i] + (width * stride));
                 TSimd.Transpose(rows, panel + (k * width) + x, width);
                 if (k + TSimd.Width == depth) break;
                 // The last block overlaps the one before it rather than being a partial one.
