@@ -40,5 +40,10 @@ public static class OpCatalog
         Relu.Spec,
         LinearOp.Spec,
         BatchNormOp.Spec,
+        GroupNormOp.Spec,
+        LayerNormOp.Spec,
+        InstanceNormOp.Spec,
+        RmsNormOp.Spec,
+        LocalResponseNormOp.Spec,
     ];
 }
