@@ -31,10 +31,14 @@ public sealed class Evaluation : IDisposable
     /// <summary>Values of a variable that the program reads.</summary>
     public IVariableStore Variables => _store;
 
-    /// <summary>Sets an input from doubles, converted to its dtype.</summary>
+    /// <summary>
+    /// Sets an input from doubles, converted to its dtype. An input of the program that no result needs once the passes are
+    /// through has no place on the device; setting it does nothing.
+    /// </summary>
     public void Set(string input, ReadOnlySpan<double> values)
     {
         var type = Program.Inputs.First(t => TensorProgram.InputName(t) == input).Type;
+        if (_executable.Plan.Program.Inputs.All(t => TensorProgram.InputName(t) != input)) return;
         _executable.Write(input, ElementData.FromDoubles(type.DType, values));
     }
 

@@ -42,5 +42,10 @@ public static class OpCatalog
         CrossEntropyOp.Spec, NegativeLogLikelihood.Spec, MseLoss.Spec, L1Loss.Spec, HuberLoss.Spec, HuberLoss.SmoothL1Spec, BinaryCrossEntropyWithLogits.Spec,
         LinearOp.Spec,
         BatchNormOp.Spec,
+        GroupNormOp.Spec,
+        LayerNormOp.Spec,
+        InstanceNormOp.Spec,
+        RmsNormOp.Spec,
+        LocalResponseNormOp.Spec,
     ];
 }

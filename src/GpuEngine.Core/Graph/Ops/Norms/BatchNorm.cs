@@ -1,14 +1,17 @@
 namespace GpuEngine.Core.Graph;
 
 /// <summary>
-/// Batch normalisation over every axis but the second (Ioffe and Szegedy 2015, algorithm 1), with an optional fused activation.
-/// Inputs: x [N, C, ...], then weight [C] and bias [C] if Affine, then running_mean [C] and running_var [C] if Running.
+/// Batch normalisation over every axis but the second (Ioffe and Szegedy 2015, algorithm 1), with an optional fused residual
+/// and activation: y = activation((x - mean) invstd weight + bias + residual).
+/// Inputs: x [N, C, ...], then weight [C] and bias [C] if Affine, then running_mean [C] and running_var [C] if Running, then
+/// residual (x's type) if Residual.
 /// Outputs: y, the mean [C] and 1/sqrt(var + eps) [C] that were used, and the updated running_mean and running_var if Running.
 /// Training normalises with the biased batch variance; the running variance takes the unbiased one (m/(m-1), paper and torch)
 /// unless <paramref name="UnbiasedRunning"/> is false. Evaluation uses the running statistics and leaves them as they are.
 /// </summary>
 public sealed record BatchNormOp(
-    bool Training, double Momentum, double Eps, bool Affine, bool Running, Activation? Activation = null, bool UnbiasedRunning = true) : FusedOp
+    bool Training, double Momentum, double Eps, bool Affine, bool Running, Activation? Activation = null, bool UnbiasedRunning = true,
+    bool Residual = false) : FusedOp
 {
     internal static readonly OpSpec Spec = new("batch_norm", "normalises each channel over the batch and all places")
     {
@@ -24,16 +27,9 @@ public sealed record BatchNormOp(
             new("eps", 1e-5, "added to the variance inside the root"),
             new("unbiased", true, "running_var takes the unbiased variance (torch); false takes the biased one"),
         ],
-        Build = call =>
-        {
-            var result = F.BatchNorm(
-                call["input"], call.Optional("running_mean"), call.Optional("running_var"), call.Optional("weight"), call.Optional("bias"),
-                call.Flag("training"), call.Number("momentum"), call.Number("eps"), null, call.Flag("unbiased"));
-            List<NamedTensor> outputs = [new("output", result.Output)];
-            if (result.RunningMean is { } mean) outputs.Add(new("running_mean", mean));
-            if (result.RunningVar is { } variance) outputs.Add(new("running_var", variance));
-            return outputs;
-        },
+        Build = call => Named(F.BatchNorm(
+            call["input"], call.Optional("running_mean"), call.Optional("running_var"), call.Optional("weight"), call.Optional("bias"),
+            call.Flag("training"), call.Number("momentum"), call.Number("eps"), null, call.Flag("unbiased"))),
         Samples =
         [
             new() { ["input"] = Sample.Normal(6, 5), Attributes = { ["training"] = true } },
@@ -50,7 +46,9 @@ public sealed record BatchNormOp(
         var x = inputs[0];
         if (!x.DType.IsFloat() || x.Shape.Rank < 2) throw Mismatch(Name, "a float tensor [N, C, ...]", inputs);
         var channel = StatisticsType(x);
-        foreach (var input in inputs.Skip(1))
+        if (Residual && inputs[^1] != x)
+            throw new ShapeException($"batch_norm: the residual must have the type of the input, {x}, but is {inputs[^1]}.");
+        foreach (var input in inputs.Skip(1).Take(ChannelInputs))
         {
             if (input.Shape != channel.Shape || !input.DType.IsFloat())
                 throw new ShapeException($"batch_norm: an input of shape {x.Shape} has {x.Shape[1]} channels and needs parameters of shape {channel.Shape}, but got {input}.");
@@ -66,13 +64,18 @@ public sealed record BatchNormOp(
     public override Tensor[] Decompose(IReadOnlyList<Tensor> inputs)
     {
         var (x, statistics) = (inputs[0], StatisticsType(inputs[0].Type).DType);
-        var (weight, bias, runningMean, runningVar) = Split(inputs);
+        var (runningMean, runningVar) = Running ? (inputs[FirstRunning], inputs[FirstRunning + 1]) : (null, null);
         var axes = (Ints)Enumerable.Range(0, x.Rank).Where(a => a != 1).ToArray();
         Shape column = [1, x.Shape[1], .. Enumerable.Repeat(1, x.Rank - 2)];
         Shape flat = [x.Shape[1]];
         var wide = F.Cast(x, statistics);
         Tensor mean, variance;
-        if (Training)
+        if (Training && x.Type.Elements == 0)
+        {
+            // An empty batch has no statistics: it changes no running ones either (torch).
+            (mean, variance) = (F.Zeros(flat, statistics), F.Zeros(flat, statistics));
+        }
+        else if (Training)
         {
             var m = F.Mean(wide, axes);
             var centred = wide - m;
@@ -85,14 +88,15 @@ public sealed record BatchNormOp(
 
         var invstd = F.Rsqrt(variance + Eps);
         var y = (wide - F.Reshape(mean, column)) * F.Reshape(invstd, column);
-        if (Affine) y = y * F.Reshape(F.Cast(weight!, statistics), column) + F.Reshape(F.Cast(bias!, statistics), column);
+        if (Affine) y = y * F.Reshape(F.Cast(inputs[1], statistics), column) + F.Reshape(F.Cast(inputs[2], statistics), column);
+        if (Residual) y += F.Cast(inputs[^1], statistics);
         if (Activation is not null) y = Activation.On(y);
         y = F.Cast(y, x.DType);
         if (!Running) return [y, mean, invstd];
-        if (!Training) return [y, mean, invstd, F.Cast(runningMean!, statistics), F.Cast(runningVar!, statistics)];
+        if (!Training || x.Type.Elements == 0) return [y, mean, invstd, F.Cast(runningMean!, statistics), F.Cast(runningVar!, statistics)];
         var count = (double)x.Type.Elements / x.Shape[1];
         var newVar = UnbiasedRunning ? variance * (count / (count - 1)) : variance;
-        return [y, mean, invstd, Blend(runningMean!, mean), Blend(runningVar!, newVar)];
+        return [y, mean, invstd, NormArguments.Blend(runningMean!, mean, Momentum), NormArguments.Blend(runningVar!, newVar, Momentum)];
     }
 
     public override Tensor?[] Gradient(Node node, IReadOnlyList<Tensor?> outputGradients)
@@ -101,34 +105,49 @@ public sealed record BatchNormOp(
         if (outputGradients.Skip(1).Any(g => g is not null)) return Autodiff.ThroughDecomposition(this, node, outputGradients);
         var result = new Tensor?[node.Inputs.Count];
         if (outputGradients[0] is not { } g) return result;
-        var x = node.Inputs[0];
-        Tensor[] inputs = [g, x, node.Outputs[1], node.Outputs[2], .. Affine ? new[] { node.Inputs[1], node.Inputs[2] } : []];
-        var backward = new BatchNormBackwardOp(Training, Affine, Activation).Apply(inputs).Outputs;
+        // Without an activation the residual's gradient is dy itself, and the backward op need not know of it.
+        var residual = Residual && Activation is not null;
+        Tensor[] inputs =
+        [
+            g, node.Inputs[0], node.Outputs[1], node.Outputs[2],
+            .. Affine ? new[] { node.Inputs[1] } : [], .. Affine && Activation is not null ? new[] { node.Inputs[2] } : [],
+            .. residual ? new[] { node.Inputs[^1] } : [],
+        ];
+        var backward = new BatchNormBackwardOp(Training, Affine, Activation, residual).Apply(inputs).Outputs;
         result[0] = backward[0];
         if (Affine) (result[1], result[2]) = (F.Cast(backward[1], node.Inputs[1].DType), F.Cast(backward[2], node.Inputs[2].DType));
+        if (Residual) result[^1] = residual ? backward[^1] : g;
         return result;
     }
 
+    public override int InPlaceInput(int output) => output == 0 ? 0 : -1;
+
     public override Cost Cost(Node node) => Graph.Cost.Streaming(node, 8 * node.Inputs[0].Type.Elements);
 
-    /// <summary>Statistics are kept in f32 whatever narrower type the data has, and in f64 for f64.</summary>
-    internal static TensorType StatisticsType(TensorType x) => new(x.DType == DType.F64 ? DType.F64 : DType.F32, [x.Shape[1]]);
+    internal static TensorType StatisticsType(TensorType x) => new(NormArguments.StatisticsOf(x.DType), [x.Shape[1]]);
 
-    private (Tensor? Weight, Tensor? Bias, Tensor? Mean, Tensor? Var) Split(IReadOnlyList<Tensor> inputs)
+    /// <summary>The results by torch's names.</summary>
+    internal static IReadOnlyList<NamedTensor> Named(BatchNormResult result)
     {
-        var running = Affine ? 3 : 1;
-        return (Affine ? inputs[1] : null, Affine ? inputs[2] : null, Running ? inputs[running] : null, Running ? inputs[running + 1] : null);
+        List<NamedTensor> outputs = [new("output", result.Output)];
+        if (result.RunningMean is { } mean) outputs.Add(new("running_mean", mean));
+        if (result.RunningVar is { } variance) outputs.Add(new("running_var", variance));
+        return outputs;
     }
 
-    private Tensor Blend(Tensor running, Tensor batch) => F.Cast(running, batch.DType) * (1 - Momentum) + batch * Momentum;
+    /// <summary>Where running_mean stands among the inputs.</summary>
+    internal int FirstRunning => Affine ? 3 : 1;
+
+    private int ChannelInputs => (Affine ? 2 : 0) + (Running ? 2 : 0);
 }
 
 /// <summary>
-/// The gradient of <see cref="BatchNormOp"/>: inputs (dy, x, mean, invstd) and, if Affine, (weight, bias); outputs dx and, if
-/// Affine, dweight and dbias. With a fused activation the pre-activation is recomputed from x. In training the mean and the
-/// variance depend on x: dx = weight invstd (dz - mean(dz) - xhat mean(dz xhat)) (Ioffe and Szegedy 2015, section 3).
+/// The gradient of <see cref="BatchNormOp"/>: inputs (dy, x, mean, invstd), weight if Affine, bias if Affine below an
+/// activation, and the residual if Residual (needed only below an activation); outputs dx, dweight and dbias if Affine, and
+/// dresidual if Residual. With a fused activation the pre-activation is recomputed from x. In training mean and variance depend on x:
+/// dx = weight invstd (dz - mean(dz) - xhat mean(dz xhat)) (Ioffe and Szegedy 2015, section 3).
 /// </summary>
-public sealed record BatchNormBackwardOp(bool Training, bool Affine, Activation? Activation) : FusedOp
+public sealed record BatchNormBackwardOp(bool Training, bool Affine, Activation? Activation, bool Residual = false) : FusedOp
 {
     public override string Name => "batch_norm_backward";
 
@@ -138,7 +157,8 @@ public sealed record BatchNormBackwardOp(bool Training, bool Affine, Activation?
         var channel = BatchNormOp.StatisticsType(x);
         if (dy != x || inputs[2] != channel || inputs[3] != channel)
             throw Mismatch(Name, "dy and x of one type, mean and invstd per channel", inputs);
-        return Affine ? [x, channel, channel] : [x];
+        if (Residual && inputs[^1] != x) throw Mismatch(Name, "a residual of x's type", inputs);
+        return [x, .. Affine ? new[] { channel, channel } : [], .. Residual ? new[] { x } : []];
     }
 
     public override Tensor[] Decompose(IReadOnlyList<Tensor> inputs)
@@ -155,6 +175,7 @@ public sealed record BatchNormBackwardOp(bool Training, bool Affine, Activation?
         if (Activation is not null)
         {
             var z = Affine ? xhat * weight! + F.Reshape(F.Cast(inputs[5], statistics), column) : xhat;
+            if (Residual) z += F.Cast(inputs[^1], statistics);
             dz = new ActivationBackwardOp(Activation).Apply(dz, z).Outputs[0];
         }
 
@@ -169,7 +190,8 @@ public sealed record BatchNormBackwardOp(bool Training, bool Affine, Activation?
         dx *= F.Reshape(inputs[3], column);
         if (Affine) dx *= weight!;
         dx = F.Cast(dx, x.DType);
-        return Affine ? [dx, F.Reshape(sumXhat, flat), F.Reshape(sum, flat)] : [dx];
+        Tensor[] parameters = Affine ? [F.Reshape(sumXhat, flat), F.Reshape(sum, flat)] : [];
+        return [dx, .. parameters, .. Residual ? new[] { F.Cast(dz, x.DType) } : []];
     }
 
     public override int InPlaceInput(int output) => output == 0 ? 0 : -1;
@@ -184,18 +206,22 @@ public static partial class F
 {
     /// <summary>Batch normalisation of input [N, C, ...]; see <see cref="BatchNormOp"/>.</summary>
     /// <exception cref="ShapeException">The shapes do not fit, or training sees one value per channel.</exception>
+    /// <exception cref="UserException">eps is negative.</exception>
     public static BatchNormResult BatchNorm(
         Tensor input, Tensor? runningMean, Tensor? runningVar, Tensor? weight = null, Tensor? bias = null,
-        bool training = false, double momentum = 0.1, double eps = 1e-5, Activation? activation = null, bool unbiased = true)
+        bool training = false, double momentum = 0.1, double eps = 1e-5, Activation? activation = null, bool unbiased = true,
+        Tensor? residual = null)
     {
-        if ((runningMean is null) != (runningVar is null)) throw new ShapeException("batch_norm: give both running_mean and running_var, or neither.");
-        var channels = input.Rank > 1 ? input.Shape[1] : 0;
-        if (weight is null && bias is not null) weight = Ones([channels], bias.DType);
-        if (bias is null && weight is not null) bias = Zeros([channels], weight.DType);
-        var running = runningMean is not null;
-        var op = new BatchNormOp(training, momentum, eps, weight is not null, running, activation, unbiased);
-        Tensor[] inputs = [input, .. weight is null ? [] : new[] { weight, bias! }, .. running ? new[] { runningMean!, runningVar! } : []];
+        NormArguments.CheckEps("batch_norm", eps);
+        var running = NormArguments.Running("batch_norm", runningMean, runningVar, input.Rank > 1 ? input.Shape[1] : 0, !training);
+        (weight, bias) = NormArguments.Pair(weight, bias);
+        var op = new BatchNormOp(training, momentum, eps, weight is not null, running is not null, activation, unbiased, residual is not null);
+        Tensor[] inputs =
+        [
+            input, .. weight is null ? [] : new[] { weight, bias! }, .. running is { } r ? new[] { r.Mean, r.Var } : [],
+            .. residual is null ? [] : new[] { residual },
+        ];
         var y = op.Apply(inputs).Outputs;
-        return new BatchNormResult(y[0], y[1], y[2], running ? y[3] : null, running ? y[4] : null);
+        return new BatchNormResult(y[0], y[1], y[2], runningMean is null ? null : y[3], runningVar is null ? null : y[4]);
     }
 }
