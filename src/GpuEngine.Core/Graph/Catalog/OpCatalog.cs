@@ -40,5 +40,6 @@ public static class OpCatalog
         Relu.Spec,
         LinearOp.Spec,
         BatchNormOp.Spec,
+        SgdOp.Spec, SgdOp.LiteralNesterovSpec, AdagradOp.Spec, RmsPropOp.Spec, AdamOp.Spec, AdamOp.DecoupledSpec, AdamOp.LiteralSpec,
     ];
 }
