@@ -1,4 +1,5 @@
 using GpuEngine.Core.Cpu.Kernels;
+using GpuEngine.Core.Cpu.Kernels.Optimizers;
 using GpuEngine.Core.Graph;
 
 namespace GpuEngine.Core.Cpu;
@@ -16,6 +17,7 @@ public static class CpuKernels
     static CpuKernels()
     {
         PrimitiveKernels.Register();
+        OptimizerKernels.Register();
     }
 
     /// <summary>Adds or replaces the kernel of an op type.</summary>

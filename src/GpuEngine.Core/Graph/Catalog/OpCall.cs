@@ -60,6 +60,13 @@ public sealed class OpCall
 
     public bool Flag(string attribute) => Raw(attribute) is JsonValue value && value.TryGetValue<bool>(out var flag) ? flag : throw Wrong(attribute, "true or false");
 
+    /// <summary>A list of numbers; a single number stands for a list of one.</summary>
+    public IReadOnlyList<double> Numbers(string attribute)
+    {
+        if (Raw(attribute) is not JsonArray array) return [Number(attribute)];
+        return [.. array.Select(item => item is JsonValue v && v.TryGetValue<double>(out var number) ? number : throw Wrong(attribute, "a list of numbers"))];
+    }
+
     public string Text(string attribute) => Raw(attribute) is JsonValue value && value.TryGetValue<string>(out var text) ? text : throw Wrong(attribute, "a string");
 
     /// <summary>A list of integers; a single integer stands for a list of one.</summary>
@@ -105,13 +112,14 @@ public sealed class OpCall
         return ToJson(declared.Default);
     }
 
-    /// <summary>The JSON of an attribute value given in code: a number, boolean, string or array of integers.</summary>
+    /// <summary>The JSON of an attribute value given in code: a number, boolean, string or array of numbers.</summary>
     public static JsonNode? ToJson(object? value) => value switch
     {
         null => null,
         bool flag => JsonValue.Create(flag),
         string text => JsonValue.Create(text),
         int[] list => new JsonArray([.. list.Select(i => (JsonNode)JsonValue.Create((double)i))]),
+        double[] list => new JsonArray([.. list.Select(x => (JsonNode)JsonValue.Create(x))]),
         _ => JsonValue.Create(Convert.ToDouble(value)),
     };
 

@@ -47,5 +47,6 @@ public static class OpCatalog
         InstanceNormOp.Spec,
         RmsNormOp.Spec,
         LocalResponseNormOp.Spec,
+        SgdOp.Spec, SgdOp.LiteralNesterovSpec, AdagradOp.Spec, RmsPropOp.Spec, AdamOp.Spec, AdamOp.DecoupledSpec, AdamOp.LiteralSpec,
     ];
 }
