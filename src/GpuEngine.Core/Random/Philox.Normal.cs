@@ -4,13 +4,15 @@ using System.Runtime.Intrinsics;
 namespace GpuEngine.Core.Random;
 
 /// <summary>
-/// Standard normal numbers by Box and Muller (1958), in double. Block j gives u1 in (0, 1] (words 0, 1) and u2 in [0, 1)
-/// (words 2, 3); elements 2j and 2j + 1 are sqrt(-2 ln u1) times cos and sin of 2 pi u2. Meant for weight initialisation,
-/// which runs on the host only: ln, sin and cos are not bit-equal across devices.
+/// Standard normal numbers by Box and Muller (1958), in double. Block j gives u1 in (0, 1] (words 0, 1) and u2 in
+/// [0, 1) (words 2, 3); elements 2j and 2j + 1 are sqrt(-2 ln u1) times cos and sin of 2 pi u2. Meant for weight
+/// initialisation, which runs on the host only: ln, sin and cos are not bit-equal across devices.
 /// </summary>
 public static unsafe partial class Philox
 {
-    /// <summary>Elements are always computed in these aligned groups, so that the bits do not depend on the range asked for.</summary>
+    /// <summary>
+    /// Elements are always computed in these aligned groups, so that the bits do not depend on the range asked for.
+    /// </summary>
     private const int NormalGroup = 16;
 
     /// <summary>Elements start .. start + destination.Length - 1, mean 0, variance 1.</summary>

@@ -5,13 +5,16 @@ using System.Runtime.Intrinsics.X86;
 namespace GpuEngine.Core.Random;
 
 /// <summary>
-/// Bulk words. A counter word sits in the low half of a 64-bit lane, because the hardware multiplies 32 x 32 -> 64 there; the
-/// high half may hold leftovers, since only low halves are ever multiplied or stored. Eight (AVX-512) or four (AVX2)
-/// blocks go through the rounds together.
+/// Bulk words. A counter word sits in the low half of a 64-bit lane, because the hardware multiplies 32 x 32 -> 64
+/// there; the high half may hold leftovers, since only low halves are ever multiplied or stored. Eight (AVX-512) or
+/// four (AVX2) blocks go through the rounds together.
 /// </summary>
 public static unsafe partial class Philox
 {
-    /// <summary>Elements start .. start + count - 1 as raw words, see <see cref="FillBits(Span{uint}, ulong, uint, uint, long)"/>.</summary>
+    /// <summary>
+    /// Elements start .. start + count - 1 as raw words, see
+    /// <see cref="FillBits(Span{uint}, ulong, uint, uint, long)"/>.
+    /// </summary>
     public static void FillBits(uint* destination, long count, ulong seed, uint stream, uint offset, long start = 0)
     {
         ArgumentOutOfRangeException.ThrowIfNegative(start);
@@ -33,7 +36,9 @@ public static unsafe partial class Philox
         if (destination < end) PartialBlock(destination, end, 0, block + whole, seed, stream, offset);
     }
 
-    /// <summary>Writes words first .. 3 of a block, as far as there is room; returns where the next word goes.</summary>
+    /// <summary>
+    /// Writes words first .. 3 of a block, as far as there is room; returns where the next word goes.
+    /// </summary>
     private static uint* PartialBlock(
         uint* destination, uint* end, int first, long block, ulong seed, uint stream, uint offset)
     {

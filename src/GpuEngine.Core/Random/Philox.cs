@@ -4,13 +4,14 @@ using System.Runtime.Intrinsics;
 namespace GpuEngine.Core.Random;
 
 /// <summary>
-/// Counter-based random numbers: Philox4x32-10 (Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3",
-/// SC 2011, section 3.3). A number is a pure function of (seed, stream, offset, element), so any thread of any device can
-/// make any element, in any order, and get the same bits.
+/// Counter-based random numbers: Philox4x32-10 (Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2,
+/// 3", SC 2011, section 3.3). A number is a pure function of (seed, stream, offset, element), so any thread of any
+/// device can make any element, in any order, and get the same bits.
 /// <para>
 /// The contract for every device: element i of a tensor is word i % 4 of the block with counter
 /// (c0, c1, c2, c3) = (low 32 bits of i / 4, high 32 bits of i / 4, stream, offset) and key (low, high) = seed.
-/// <c>stream</c> tells consumers apart (a layer, a parameter, the shuffle); <c>offset</c> is what advances: a step, an epoch.
+/// <c>stream</c> tells consumers apart (a layer, a parameter, the shuffle); <c>offset</c> is what advances: a step, an
+/// epoch.
 /// </para>
 /// </summary>
 public static unsafe partial class Philox
@@ -60,7 +61,9 @@ public static unsafe partial class Philox
         fixed (uint* pointer = destination) FillBits(pointer, destination.Length, seed, stream, offset, start);
     }
 
-    /// <summary>Elements start .. start + destination.Length - 1 as floats in [0, 1), see <see cref="ToUniform(uint)"/>.</summary>
+    /// <summary>
+    /// Elements start .. start + destination.Length - 1 as floats in [0, 1), see <see cref="ToUniform(uint)"/>.
+    /// </summary>
     public static void FillUniform(Span<float> destination, ulong seed, uint stream, uint offset, long start = 0)
     {
         fixed (float* pointer = destination) FillUniform(pointer, destination.Length, seed, stream, offset, start);
@@ -89,8 +92,8 @@ public static unsafe partial class Philox
     }
 
     /// <summary>
-    /// Elements start .. start + destination.Length - 1 as doubles in [0, 1). A double takes two words: element i is made of
-    /// word 2i (low) and word 2i + 1 (high) of the sequence.
+    /// Elements start .. start + destination.Length - 1 as doubles in [0, 1). A double takes two words: element i is
+    /// made of word 2i (low) and word 2i + 1 (high) of the sequence.
     /// </summary>
     public static void FillUniform(Span<double> destination, ulong seed, uint stream, uint offset, long start = 0)
     {
@@ -103,8 +106,8 @@ public static unsafe partial class Philox
     }
 
     /// <summary>
-    /// A uniformly drawn order of 0 .. destination.Length - 1: Fisher and Yates (Durstenfeld's form) with unbiased bounded
-    /// draws, see <see cref="PhiloxSequence.NextBelow"/>.
+    /// A uniformly drawn order of 0 .. destination.Length - 1: Fisher and Yates (Durstenfeld's form) with unbiased
+    /// bounded draws, see <see cref="PhiloxSequence.NextBelow"/>.
     /// </summary>
     public static void Permutation(Span<int> destination, ulong seed, uint stream, uint offset)
     {

@@ -1,8 +1,8 @@
 namespace GpuEngine.Core.Random;
 
 /// <summary>
-/// Reads the words of one (seed, stream, offset) of <see cref="Philox"/> one after another: for draws whose number is not
-/// known beforehand, such as rejection loops. A mutable struct: pass it by reference.
+/// Reads the words of one (seed, stream, offset) of <see cref="Philox"/> one after another: for draws whose number is
+/// not known beforehand, such as rejection loops. A mutable struct: pass it by reference.
 /// </summary>
 public struct PhiloxSequence
 {
@@ -19,7 +19,8 @@ public struct PhiloxSequence
     public PhiloxSequence(ulong seed, uint stream, uint offset, long start = 0)
     {
         ArgumentOutOfRangeException.ThrowIfNegative(start);
-        if ((start & 3) != 0) throw new ArgumentException("A sequence starts at a whole block of 4 words.", nameof(start));
+        if ((start & 3) != 0)
+            throw new ArgumentException("A sequence starts at a whole block of 4 words.", nameof(start));
         _seed = seed;
         _stream = stream;
         _offset = offset;
@@ -42,8 +43,8 @@ public struct PhiloxSequence
     public float NextUniform(float low, float high) => low + ((high - low) * NextUniform());
 
     /// <summary>
-    /// An integer in [0, bound), every value equally likely: Lemire, "Fast random integer generation in an interval", 2019.
-    /// Takes one word, rarely more.
+    /// An integer in [0, bound), every value equally likely: Lemire, "Fast random integer generation in an interval",
+    /// 2019. Takes one word, rarely more.
     /// </summary>
     public uint NextBelow(uint bound)
     {

@@ -1,6 +1,8 @@
 namespace GpuEngine.Nn.Data;
 
-/// <summary>Where a loader stands: the next batch it gives is <paramref name="Batch"/> of <paramref name="Epoch"/>.</summary>
+/// <summary>
+/// Where a loader stands: the next batch it gives is <paramref name="Batch"/> of <paramref name="Epoch"/>.
+/// </summary>
 /// <param name="Epoch">Passes completed, from 0.</param>
 /// <param name="Batch">Batches of this pass already given.</param>
 public readonly record struct LoaderCursor(long Epoch, long Batch);
@@ -26,8 +28,8 @@ public sealed class Batch
     public int[] Labels { get; }
 
     /// <summary>
-    /// Rows that are examples: all, except in the last batch of an epoch that keeps its rest. Rows beyond repeat the last
-    /// one, so that they are harmless to compute but must not be counted.
+    /// Rows that are examples: all, except in the last batch of an epoch that keeps its rest. Rows beyond repeat the
+    /// last one, so that they are harmless to compute but must not be counted.
     /// </summary>
     public int Count { get; internal set; }
 

@@ -33,8 +33,8 @@ public sealed record BatchLoaderOptions
 /// <summary>
 /// Puts examples into batches, epoch after epoch. What a batch holds follows from the source, the options and the
 /// <see cref="LoaderCursor"/> alone, so a loader set to a saved cursor goes on exactly as the one that was stopped; the
-/// thread that works ahead changes only when it is made. Nothing is allocated once it runs. Take, Cursor and Dispose are for one
-/// thread at a time.
+/// thread that works ahead changes only when it is made. Nothing is allocated once it runs. Take, Cursor and Dispose
+/// are for one thread at a time.
 /// </summary>
 public sealed class BatchLoader : IDisposable
 {
@@ -46,8 +46,9 @@ public sealed class BatchLoader : IDisposable
     private readonly int[] _order;
     private long _orderEpoch = -1;
 
-    // Guarded by _gate. Batch number n lives in slot n % length of the ring; numbers _taken .. _made - 1 wait to be taken and
-    // number _taken - 1 is in the caller's hands, which is why there is one slot more than batches made ahead.
+    // Guarded by _gate. Batch number n lives in slot n % length of the ring; numbers _taken .. _made - 1 wait to be
+    // taken and number _taken - 1 is in the caller's hands, which is why there is one slot more than batches made
+    // ahead.
     private readonly object _gate = new();
     private readonly Batch[] _ring;
     private long _made;
@@ -58,8 +59,8 @@ public sealed class BatchLoader : IDisposable
     private ExceptionDispatchInfo? _failure;
     private bool _disposed;
 
-    /// <exception cref="UserException">The batch size is not positive, or larger than the source where only whole batches
-    /// are wanted, or the source is empty.</exception>
+    /// <exception cref="UserException">The batch size is not positive, or larger than the source where only whole
+    /// batches are wanted, or the source is empty.</exception>
     public BatchLoader(IExampleSource source, BatchLoaderOptions options)
     {
         ArgumentNullException.ThrowIfNull(source);
@@ -67,7 +68,8 @@ public sealed class BatchLoader : IDisposable
         ArgumentOutOfRangeException.ThrowIfNegative(options.Prefetch);
         var size = options.BatchSize;
         if (size <= 0) throw new UserException($"A batch size of {size} is not possible; give a number from 1.");
-        if (source.Count == 0) throw new UserException("There is no example to load; give a data set that is not empty.");
+        if (source.Count == 0)
+            throw new UserException("There is no example to load; give a data set that is not empty.");
         BatchesPerEpoch = options.DropLast ? source.Count / size : (source.Count + size - 1) / size;
         if (BatchesPerEpoch == 0)
         {
@@ -87,7 +89,8 @@ public sealed class BatchLoader : IDisposable
     public long BatchesPerEpoch { get; }
 
     /// <summary>
-    /// The batch that the next <see cref="Take"/> gives. Set it to go anywhere; the batch last taken stays valid until then.
+    /// The batch that the next <see cref="Take"/> gives. Set it to go anywhere; the batch last taken stays valid until
+    /// then.
     /// </summary>
     /// <exception cref="UserException">An epoch has no such batch.</exception>
     public LoaderCursor Cursor
@@ -102,8 +105,9 @@ public sealed class BatchLoader : IDisposable
             if (value.Epoch < 0 || value.Batch < 0 || value.Batch > BatchesPerEpoch)
             {
                 throw new UserException(
-                    $"There is no batch {value.Batch} in epoch {value.Epoch}: an epoch has {BatchesPerEpoch} batches of "
-                    + $"{_options.BatchSize}; continue with the data and the batch size that the cursor was saved with.");
+                    $"There is no batch {value.Batch} in epoch {value.Epoch}: an epoch has {BatchesPerEpoch} batches "
+                    + $"of {_options.BatchSize}; continue with the data and the batch size that the cursor was saved "
+                    + "with.");
             }
 
             lock (_gate)
@@ -117,7 +121,8 @@ public sealed class BatchLoader : IDisposable
     }
 
     /// <summary>The next batch; after the last one of an epoch comes the first of the next.</summary>
-    /// <exception cref="UserException">The source could not be read; any other exception of the source comes out here too.</exception>
+    /// <exception cref="UserException">The source could not be read; any other exception of the source comes out here
+    /// too.</exception>
     public Batch Take()
     {
         ObjectDisposedException.ThrowIf(_disposed, this);

@@ -65,7 +65,8 @@ public sealed class ByteImages : IExampleSource
         var (scales, shifts) = (Vector256.Create(scale), Vector256.Create(shift));
         for (; i <= pixels.Length - Vector128<byte>.Count; i += Vector128<byte>.Count)
         {
-            var (low, high) = Vector256.Widen(Vector256.WidenLower(Vector128.LoadUnsafe(ref from, (nuint)i).ToVector256()));
+            var bytes = Vector128.LoadUnsafe(ref from, (nuint)i);
+            var (low, high) = Vector256.Widen(Vector256.WidenLower(bytes.ToVector256()));
             ((Vector256.ConvertToSingle(low.AsInt32()) * scales) + shifts).StoreUnsafe(ref to, (nuint)i);
             ((Vector256.ConvertToSingle(high.AsInt32()) * scales) + shifts).StoreUnsafe(ref to, (nuint)i + 8);
         }

@@ -3,8 +3,8 @@ using GpuEngine.Core;
 namespace GpuEngine.Nn.Data;
 
 /// <summary>
-/// The binary version of CIFAR (A. Krizhevsky, "Learning multiple layers of features from tiny images", 2009): records of
-/// one label byte (CIFAR-10) or a coarse and a fine one (CIFAR-100), then 1024 red, 1024 green and 1024 blue bytes.
+/// The binary version of CIFAR (A. Krizhevsky, "Learning multiple layers of features from tiny images", 2009): records
+/// of one label byte (CIFAR-10) or a coarse and a fine one (CIFAR-100), then 1024 red, 1024 green and 1024 blue bytes.
 /// </summary>
 internal static class CifarFile
 {
@@ -29,8 +29,8 @@ internal static class CifarFile
                 records[labelBytes..record].CopyTo(pixels[(i * Shape.Length)..]);
                 if (labelBytes == 1 || records[0] < CoarseClasses) continue;
                 throw new UserException(
-                    $"Coarse label {records[0]} of image {i} in '{file.Path}' is out of range; {CoarseClasses} classes have "
-                    + $"labels 0 to {CoarseClasses - 1}.");
+                    $"Coarse label {records[0]} of image {i} in '{file.Path}' is out of range; {CoarseClasses} classes "
+                    + $"have labels 0 to {CoarseClasses - 1}.");
             }
         }
 

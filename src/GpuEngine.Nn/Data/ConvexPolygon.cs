@@ -22,8 +22,8 @@ internal static class ConvexPolygon
     }
 
     /// <summary>
-    /// Area of the common part of two polygons: the first is cut by every edge of the second in turn (Sutherland and Hodgman,
-    /// "Reentrant polygon clipping", 1974).
+    /// Area of the common part of two polygons: the first is cut by every edge of the second in turn (Sutherland and
+    /// Hodgman, "Reentrant polygon clipping", 1974).
     /// </summary>
     public static double CommonArea(ReadOnlySpan<PlanePoint> first, ReadOnlySpan<PlanePoint> second)
     {
@@ -64,7 +64,9 @@ internal static class ConvexPolygon
         return (left, top, right, bottom);
     }
 
-    /// <summary>Keeps what lies on the inner side of the line through two points; returns the number of vertices.</summary>
+    /// <summary>
+    /// Keeps what lies on the inner side of the line through two points; returns the number of vertices.
+    /// </summary>
     private static int Cut(ReadOnlySpan<PlanePoint> polygon, PlanePoint from, PlanePoint to, Span<PlanePoint> result)
     {
         var (dx, dy) = (to.X - from.X, to.Y - from.Y);

@@ -148,5 +148,6 @@ internal sealed class DataFile : IDisposable
     }
 
     private static string Remedy(string dataset, string dataDir) =>
-        $"run 'tools/download-data {dataset} --data-dir {dataDir}' or give the folder that holds the files with --data-dir";
+        $"run 'tools/download-data {dataset} --data-dir {dataDir}' or give the folder that holds the files with "
+        + "--data-dir";
 }

@@ -1,8 +1,8 @@
 namespace GpuEngine.Nn.Data;
 
 /// <summary>
-/// Philox stream numbers of everything in this folder; the range is far above what layers and parameters count from 0, so
-/// that one seed serves a whole run.
+/// Philox stream numbers of everything in this folder; the range is far above what layers and parameters count from 0,
+/// so that one seed serves a whole run.
 /// </summary>
 internal static class DataStream
 {

@@ -12,7 +12,8 @@ public sealed class Dataset
     /// <param name="test">What to report.</param>
     /// <exception cref="UserException">The splits do not have one shape, or not the classes named.</exception>
     public Dataset(
-        string name, IReadOnlyList<string> classes, IExampleSource train, IExampleSource? validation, IExampleSource test)
+        string name, IReadOnlyList<string> classes,
+        IExampleSource train, IExampleSource? validation, IExampleSource test)
     {
         foreach (var other in new[] { train, validation, test })
         {

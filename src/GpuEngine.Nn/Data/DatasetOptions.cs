@@ -23,7 +23,8 @@ public readonly record struct HoldOut
     /// <exception cref="UserException">The fraction is not in [0, 1).</exception>
     public static HoldOut Fraction(double fraction) => fraction is >= 0 and < 1
         ? new HoldOut(0, fraction)
-        : throw new UserException($"A validation split of {fraction} is not a fraction; give a number from 0 to below 1.");
+        : throw new UserException(
+            $"A validation split of {fraction} is not a fraction; give a number from 0 to below 1.");
 
     /// <summary>The number held out of <paramref name="total"/>.</summary>
     internal long Of(long total, string dataset)
@@ -31,7 +32,8 @@ public readonly record struct HoldOut
         var count = _fraction > 0 ? (long)Math.Round(_fraction * total) : _count;
         return _fraction > 0 && count == 0
             ? throw new UserException(
-                $"A validation split of {_fraction} leaves no example of the {total} of '{dataset}'; give a larger one.")
+                $"A validation split of {_fraction} leaves no example of the {total} of '{dataset}'; give a larger "
+                + "one.")
             : count;
     }
 }
@@ -53,7 +55,9 @@ public sealed record DatasetOptions
     /// <summary>Seed of generated data: another seed is another data set.</summary>
     public ulong Seed { get; init; }
 
-    /// <summary>Noise of the playground point sets, 0 to 0.5 as in TensorFlow playground (where it is shown as 0 to 50).</summary>
+    /// <summary>
+    /// Noise of the playground point sets, 0 to 0.5 as in TensorFlow playground (where it is shown as 0 to 50).
+    /// </summary>
     public double Noise { get; init; }
 
     /// <exception cref="UserException">The limit is not positive.</exception>

@@ -15,7 +15,8 @@ public static partial class Datasets
     /// <summary>Ten kinds of clothing, 28x28 grey, 60,000 + 10,000 images (Xiao, Rasul, Vollgraf 2017).</summary>
     /// <inheritdoc cref="Mnist"/>
     public static Dataset FashionMnist(string dataDir, DatasetOptions? options = null) =>
-        Idx("fashion-mnist", ["fashion-mnist", "FashionMNIST/raw"], FashionNames, dataDir, options ?? new DatasetOptions());
+        Idx("fashion-mnist", ["fashion-mnist", "FashionMNIST/raw"], FashionNames, dataDir,
+            options ?? new DatasetOptions());
 
     /// <summary>Ten classes, 32x32 colour, 50,000 + 10,000 images.</summary>
     /// <inheritdoc cref="Mnist"/>
@@ -50,8 +51,8 @@ public static partial class Datasets
         if (parts[0].Shape != parts[2].Shape)
         {
             throw new UserException(
-                $"The images of '{paths[0]}' are {parts[0].Shape} but those of '{paths[2]}' are {parts[2].Shape}; use files "
-                + "of one data set.");
+                $"The images of '{paths[0]}' are {parts[0].Shape} but those of '{paths[2]}' are {parts[2].Shape}; use "
+                + "files of one data set.");
         }
 
         return Images(
@@ -90,8 +91,8 @@ public static partial class Datasets
     }
 
     /// <summary>
-    /// Every split is standardised with the mean and deviation of all images in the training files: neither a limit nor a
-    /// held-out part changes what the network is shown.
+    /// Every split is standardised with the mean and deviation of all images in the training files: neither a limit nor
+    /// a held-out part changes what the network is shown.
     /// </summary>
     private static Dataset Images(
         string name, string[] classes, ExampleShape shape,

@@ -47,7 +47,9 @@ public static partial class Datasets
         };
     }
 
-    /// <summary>Shapeset-3x2 without end, see <see cref="ShapesetExamples"/>; validation and test are streams of their own.</summary>
+    /// <summary>
+    /// Shapeset-3x2 without end, see <see cref="ShapesetExamples"/>; validation and test are streams of their own.
+    /// </summary>
     /// <param name="options">Limit (images per epoch), validation and seed.</param>
     /// <param name="smooth">False draws without anti-aliasing.</param>
     public static Dataset Shapeset(DatasetOptions? options = null, bool smooth = true)
@@ -113,8 +115,8 @@ public static partial class Datasets
             || (double)sizes[0] * sizes[1] * sizes[2] > MaxLength || classes is < 2 or > MaxClasses)
         {
             throw new UserException(
-                $"Data set '{name}' is not of the form {SyntheticForm} or {SyntheticForm}:images with 2 to {MaxClasses} classes "
-                + "and positive numbers, for example synthetic:3x32x32:10.");
+                $"Data set '{name}' is not of the form {SyntheticForm} or {SyntheticForm}:images with 2 to "
+                + $"{MaxClasses} classes and positive numbers, for example synthetic:3x32x32:10.");
         }
 
         if (count is { } images) options = options with { Limit = Math.Min(options.CheckedLimit ?? images, images) };

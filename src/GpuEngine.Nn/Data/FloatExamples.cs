@@ -13,7 +13,8 @@ public sealed class FloatExamples : IExampleSource
     /// <param name="classCount">Number of classes.</param>
     /// <param name="inputs">One example after another, labels.Length x shape.Length floats.</param>
     /// <param name="labels">One label per example.</param>
-    /// <exception cref="UserException">The sizes do not agree, a label is out of range, or an input is not finite.</exception>
+    /// <exception cref="UserException">The sizes do not agree, a label is out of range, or an input is not
+    /// finite.</exception>
     public FloatExamples(ExampleShape shape, int classCount, float[] inputs, int[] labels)
     {
         ArgumentNullException.ThrowIfNull(inputs);
@@ -32,8 +33,8 @@ public sealed class FloatExamples : IExampleSource
             {
                 if (float.IsFinite(inputs[i])) continue;
                 throw new UserException(
-                    $"Input {i % shape.Length} of example {i / shape.Length} is {inputs[i]}; every input must be a finite "
-                    + "number, so mend or leave out that example.");
+                    $"Input {i % shape.Length} of example {i / shape.Length} is {inputs[i]}; every input must be a "
+                    + "finite number, so mend or leave out that example.");
             }
         }
 
@@ -41,7 +42,8 @@ public sealed class FloatExamples : IExampleSource
         {
             if ((uint)labels[i] < (uint)classCount) continue;
             throw new UserException(
-                $"Label {labels[i]} of example {i} is out of range; labels of {classCount} classes are 0 to {classCount - 1}.");
+                $"Label {labels[i]} of example {i} is out of range; labels of {classCount} classes are 0 to "
+                + $"{classCount - 1}.");
         }
 
         (Shape, ClassCount, _inputs, _labels) = (shape, classCount, inputs, labels);

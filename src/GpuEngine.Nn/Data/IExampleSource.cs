@@ -11,8 +11,8 @@ public readonly record struct ExampleShape(int Channels, int Height, int Width)
 }
 
 /// <summary>
-/// Numbered, labelled examples of one shape. Example i never changes, so that a batch is a function of the indices in it
-/// alone and a training run can be continued anywhere. Safe to read from several threads at once.
+/// Numbered, labelled examples of one shape. Example i never changes, so that a batch is a function of the indices in
+/// it alone and a training run can be continued anywhere. Safe to read from several threads at once.
 /// </summary>
 public interface IExampleSource
 {
@@ -25,8 +25,8 @@ public interface IExampleSource
     long Count { get; }
 
     /// <summary>
-    /// True if indices beyond <see cref="Count"/> are good too: epoch e then reads e * Count .. (e + 1) * Count - 1 and no
-    /// example ever comes twice.
+    /// True if indices beyond <see cref="Count"/> are good too: epoch e then reads e * Count .. (e + 1) * Count - 1 and
+    /// no example ever comes twice.
     /// </summary>
     bool IsEndless { get; }
 

@@ -4,9 +4,9 @@ using GpuEngine.Core;
 namespace GpuEngine.Nn.Data;
 
 /// <summary>
-/// The IDX format of MNIST (Y. LeCun, C. Cortes, C. Burges, "The MNIST database of handwritten digits"): a big-endian magic
-/// number 0x0000TTDD with element type TT (8 = unsigned byte) and DD dimensions, the dimensions as 32-bit numbers, the
-/// bytes.
+/// The IDX format of MNIST (Y. LeCun, C. Cortes, C. Burges, "The MNIST database of handwritten digits"): a big-endian
+/// magic number 0x0000TTDD with element type TT (8 = unsigned byte) and DD dimensions, the dimensions as 32-bit
+/// numbers, the bytes.
 /// </summary>
 internal static class IdxFile
 {
@@ -23,7 +23,8 @@ internal static class IdxFile
     }
 
     /// <summary>Labels, one byte each.</summary>
-    /// <exception cref="UserException">The file is not what it should be, or a label is not below the class count.</exception>
+    /// <exception cref="UserException">The file is not what it should be, or a label is not below the class
+    /// count.</exception>
     public static byte[] ReadLabels(DataFile file, int classCount)
     {
         var labels = Body(file, Header(file, LabelMagic, dimensions: 1, "labels")[0], header: 8);
@@ -67,8 +68,8 @@ internal static class IdxFile
         return total > 0
             ? size
             : throw new UserException(
-                $"Data file '{file.Path}' has the impossible size {string.Join("x", size)} in its header; fetch the file "
-                + "again.");
+                $"Data file '{file.Path}' has the impossible size {string.Join("x", size)} in its header; fetch the "
+                + "file again.");
     }
 
     private static byte[] Body(DataFile file, long length, int header)

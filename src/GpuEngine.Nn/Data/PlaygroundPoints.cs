@@ -22,11 +22,16 @@ internal static class PlaygroundPoints
     private const double Radius = 5;
 
     /// <summary>All points of a set in the shuffled order in which they are split.</summary>
-    /// <exception cref="UserException">The noise is negative or not a number, or there are fewer than 2 points.</exception>
+    /// <exception cref="UserException">The noise is negative or not a number, or there are fewer than 2
+    /// points.</exception>
     public static FloatExamples Draw(PlaygroundSet set, int points, double noise, ulong seed)
     {
         if (!(noise >= 0 && double.IsFinite(noise)))
-            throw new UserException($"A noise of {noise} is not possible for playground points; give a number from 0 to 0.5.");
+        {
+            throw new UserException(
+                $"A noise of {noise} is not possible for playground points; give a number from 0 to 0.5.");
+        }
+
         if (points < 2)
             throw new UserException($"A playground set of {points} points is not possible; ask for at least 2.");
 
@@ -58,7 +63,9 @@ internal static class PlaygroundPoints
         return new FloatExamples(new ExampleShape(2, 1, 1), 2, inputs, labels);
     }
 
-    /// <summary>A disc of half the radius inside a ring; noise moves the point that decides the label, not the one shown.</summary>
+    /// <summary>
+    /// A disc of half the radius inside a ring; noise moves the point that decides the label, not the one shown.
+    /// </summary>
     private static (double X, double Y, bool Label) CirclePoint(ref PhiloxSequence random, bool inner, double noise)
     {
         var r = inner ? Uniform(ref random, 0, Radius * 0.5) : Uniform(ref random, Radius * 0.7, Radius);
@@ -83,7 +90,8 @@ internal static class PlaygroundPoints
     }
 
     /// <summary>Round clouds at (2, 2) and (-2, -2) of variance 0.5, growing to 4 at noise 0.5.</summary>
-    private static (double X, double Y, bool Label) GaussianPoint(ReadOnlySpan<double> normal, bool positive, double noise)
+    private static (double X, double Y, bool Label) GaussianPoint(
+        ReadOnlySpan<double> normal, bool positive, double noise)
     {
         var centre = positive ? 2.0 : -2.0;
         var deviation = Math.Sqrt(0.5 + (7 * noise));

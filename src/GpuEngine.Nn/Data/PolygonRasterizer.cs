@@ -10,9 +10,9 @@ internal static class PolygonRasterizer
     public const int MaxSize = 64;
 
     /// <summary>
-    /// Blends with the exact share of every pixel's area that the polygon covers. Every edge adds, row by row, how much the
-    /// area to its right changes from each column to the next; summing a row from the left gives the coverage (the method
-    /// of signed area accumulation known from font rasterisers).
+    /// Blends with the exact share of every pixel's area that the polygon covers. Every edge adds, row by row, how much
+    /// the area to its right changes from each column to the next; summing a row from the left gives the coverage (the
+    /// method of signed area accumulation known from font rasterisers).
     /// </summary>
     public static void DrawSmooth(ReadOnlySpan<PlanePoint> polygon, float grey, Span<float> image, int size)
     {
@@ -118,8 +118,8 @@ internal static class PolygonRasterizer
             return;
         }
 
-        // Column k gets the mean over x of [low, high] of clamp(k + 1 - x, 0, 1). With reach(t) = the integral over x of
-        // max(t - x, 0), that is (reach(k + 1) - reach(k)) / (high - low).
+        // Column k gets the mean over x of [low, high] of clamp(k + 1 - x, 0, 1). With reach(t) = the integral over x
+        // of max(t - x, 0), that is (reach(k + 1) - reach(k)) / (high - low).
         var span = high - low;
         var scale = height / span;
         double reach = 0;

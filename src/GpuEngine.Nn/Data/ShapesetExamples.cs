@@ -11,17 +11,17 @@ public enum DataSplit
 }
 
 /// <summary>
-/// Shapeset-3x2 (Glorot, Bengio, "Understanding the difficulty of training deep feedforward neural networks", AISTATS 2010,
-/// section 2.1): an endless stream of 32x32 grey images with one or two objects out of triangle, parallelogram and
-/// ellipse; the class says which objects are there, whatever their order: 3 singles and 6 pairs. Image i is a function of
-/// (seed, split, i).
+/// Shapeset-3x2 (Glorot, Bengio, "Understanding the difficulty of training deep feedforward neural networks", AISTATS
+/// 2010, section 2.1): an endless stream of 32x32 grey images with one or two objects out of triangle, parallelogram
+/// and ellipse; the class says which objects are there, whatever their order: 3 singles and 6 pairs. Image i is a
+/// function of (seed, split, i).
 /// <para>
-/// As in the paper: random shape parameters (relative lengths and angles), scale, rotation, translation and grey level; in
-/// a pair, the second object, drawn over the first, covers at most half of it (nor is more than half of the second on the
-/// first). Where the paper gives no figure we take: classes equally likely; the square root of the area uniform in
-/// [6, 12) pixels for every kind, so that size tells nothing; side ratios in [0.6, 1) and angles in [40, 100) degrees for
-/// triangles, [0.5, 1) and [45, 135) for parallelograms, axis ratios in [0.5, 1) for ellipses; objects lie whole in the
-/// image; grey levels in [0.25, 1) on black, two objects at least 1/8 apart.
+/// As in the paper: random shape parameters (relative lengths and angles), scale, rotation, translation and grey level;
+/// in a pair, the second object, drawn over the first, covers at most half of it (nor is more than half of the second
+/// on the first). Where the paper gives no figure we take: classes equally likely; the square root of the area uniform
+/// in [6, 12) pixels for every kind, so that size tells nothing; side ratios in [0.6, 1) and angles in [40, 100)
+/// degrees for triangles, [0.5, 1) and [45, 135) for parallelograms, axis ratios in [0.5, 1) for ellipses; objects lie
+/// whole in the image; grey levels in [0.25, 1) on black, two objects at least 1/8 apart.
 /// </para>
 /// </summary>
 public sealed class ShapesetExamples : IExampleSource
@@ -38,10 +38,14 @@ public sealed class ShapesetExamples : IExampleSource
     internal const float Mean = 0.082f;
     internal const float Deviation = 0.216f;
 
-    /// <summary>An image uses a few dozen words; the room lets rejected placements never reach the next image's.</summary>
+    /// <summary>
+    /// An image uses a few dozen words; the room lets rejected placements never reach the next image's.
+    /// </summary>
     private const long WordsPerImage = 4096;
 
-    /// <summary>An ellipse is a polygon of so many vertices and of the same area: off by less than 0.04 pixels.</summary>
+    /// <summary>
+    /// An ellipse is a polygon of so many vertices and of the same area: off by less than 0.04 pixels.
+    /// </summary>
     private const int EllipseVertices = 32;
 
     private static readonly PlanePoint[] Circle = UnitAreaCircle();
@@ -105,7 +109,9 @@ public sealed class ShapesetExamples : IExampleSource
         if (scene.SecondCount > 0) DrawObject(secondRoom[..scene.SecondCount], scene.SecondGrey, image);
     }
 
-    /// <summary>What image <paramref name="index"/> shows: the vertices of one or two objects and their grey levels.</summary>
+    /// <summary>
+    /// What image <paramref name="index"/> shows: the vertices of one or two objects and their grey levels.
+    /// </summary>
     internal Scene Arrange(long index, Span<PlanePoint> first, Span<PlanePoint> second)
     {
         ArgumentOutOfRangeException.ThrowIfNegative(index);
@@ -115,7 +121,15 @@ public sealed class ShapesetExamples : IExampleSource
         var firstGrey = random.NextUniform(MinGrey, 1);
         if (label < 3) return new Scene(label, Place(label, ref random, first), firstGrey, 0, 0);
 
-        var (below, above) = label switch { 3 => (0, 0), 4 => (0, 1), 5 => (0, 2), 6 => (1, 1), 7 => (1, 2), _ => (2, 2) };
+        var (below, above) = label switch
+        {
+            3 => (0, 0),
+            4 => (0, 1),
+            5 => (0, 2),
+            6 => (1, 1),
+            7 => (1, 2),
+            _ => (2, 2),
+        };
         if (random.NextBelow(2) == 1) (below, above) = (above, below);
         var secondGrey = random.NextUniform(MinGrey, 1);
         while (Math.Abs(secondGrey - firstGrey) < MinContrast) secondGrey = random.NextUniform(MinGrey, 1);
@@ -205,7 +219,9 @@ public sealed class ShapesetExamples : IExampleSource
             PolygonRasterizer.DrawHard(polygon, grey, image, Size);
     }
 
-    /// <summary>Label, vertex counts and grey levels of an image's objects, in drawing order; one object has no second.</summary>
+    /// <summary>
+    /// Label, vertex counts and grey levels of an image's objects, in drawing order; one object has no second.
+    /// </summary>
     internal readonly record struct Scene(
         int Label, int FirstCount, float FirstGrey, int SecondCount, float SecondGrey);
 }

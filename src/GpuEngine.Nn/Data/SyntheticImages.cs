@@ -4,10 +4,10 @@ using GpuEngine.Core.Random;
 namespace GpuEngine.Nn.Data;
 
 /// <summary>
-/// Generated images of any shape, for measuring and for tests: a texture of the class plus uniform noise, of mean about 0
-/// and variance about 1. The texture is a plane wave with a wave vector, a phase and a weight per channel drawn for the class,
-/// so a linear model can learn it and so can a convolutional one with global pooling. Image i is a function of
-/// (seed, split, i).
+/// Generated images of any shape, for measuring and for tests: a texture of the class plus uniform noise, of mean about
+/// 0 and variance about 1. The texture is a plane wave with a wave vector, a phase and a weight per channel drawn for
+/// the class, so a linear model can learn it and so can a convolutional one with global pooling. Image i is a function
+/// of (seed, split, i).
 /// </summary>
 public sealed class SyntheticImages : IExampleSource
 {

@@ -147,7 +147,8 @@ public class BatchLoaderTests
     [Fact]
     public void Nothing_is_allocated_once_it_runs()
     {
-        using var loader = new BatchLoader(new Numbers(64), BatchLoaderOptions.Training(8, seed: 3) with { Prefetch = 0 });
+        var options = BatchLoaderOptions.Training(8, seed: 3) with { Prefetch = 0 };
+        using var loader = new BatchLoader(new Numbers(64), options);
         for (var i = 0; i < 20; i++) loader.Take();
         var before = GC.GetAllocatedBytesForCurrentThread();
         for (var i = 0; i < 100; i++) loader.Take();   // 12 epochs: new orders too

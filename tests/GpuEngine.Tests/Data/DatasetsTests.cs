@@ -110,7 +110,8 @@ public class DatasetsTests
         var message = Fails(() => new FloatExamples(shape, 2, [0, 1, 2, float.NaN], [0, 1]));
         Assert.Contains("Input 1 of example 1 is NaN", message);
         Assert.Contains(
-            "Input 0 of example 1", Fails(() => new FloatExamples(shape, 2, [0, 1, float.NegativeInfinity, 3], [0, 1])));
+            "Input 0 of example 1",
+            Fails(() => new FloatExamples(shape, 2, [0, 1, float.NegativeInfinity, 3], [0, 1])));
         Assert.Contains("Label 2 of example 1", Fails(() => new FloatExamples(shape, 2, [0, 1, 2, 3], [0, 2])));
         Assert.Contains("3 were given", Fails(() => new FloatExamples(shape, 2, [0, 1, 2], [0, 1])));
 

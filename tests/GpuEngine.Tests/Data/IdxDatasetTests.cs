@@ -42,8 +42,8 @@ public class IdxDatasetTests
         Assert.Equal(deviation, statistics.Deviation[0], 1e-12);
     }
 
-    // A million of the largest byte would overflow 32-bit lanes that were added up too rarely; channels must not mix, and
-    // one without variance must not be divided by 0.
+    // A million of the largest byte would overflow 32-bit lanes that were added up too rarely; channels must not mix,
+    // and one without variance must not be divided by 0.
     [Fact]
     public void Statistics_are_exact()
     {

@@ -3,11 +3,13 @@ using Xunit;
 
 namespace GpuEngine.Tests.Data;
 
-/// <summary>Runs where the environment variable GPUENGINE_DATA names a folder with mnist/, fashion-mnist/, cifar10/.</summary>
+/// <summary>
+/// Runs where the environment variable GPUENGINE_DATA names a folder with mnist/, fashion-mnist/, cifar10/.
+/// </summary>
 public class RealDataTests
 {
-    // The figures are well known: mean and deviation of the pixels in 0 .. 1 to the digits usually quoted (CIFAR-10's deviation
-    // is over all pixels, not the mean over images that is sometimes seen).
+    // The figures are well known: mean and deviation of the pixels in 0 .. 1 to the digits usually quoted (CIFAR-10's
+    // deviation is over all pixels, not the mean over images that is sometimes seen).
     [Theory]
     [InlineData("mnist", 60_000, new[] { 0.1307 }, new[] { 0.3081 })]
     [InlineData("fashion-mnist", 60_000, new[] { 0.2860 }, new[] { 0.3530 })]

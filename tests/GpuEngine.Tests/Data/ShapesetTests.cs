@@ -149,7 +149,8 @@ public class ShapesetTests
     [InlineData(30.5, 30.5, 32, 32)]
     [InlineData(0, 0, 32, 32)]
     [InlineData(5.25, 5.25, 5.5, 5.75)]
-    public void An_upright_rectangle_covers_the_product_of_its_shares(double left, double top, double right, double bottom)
+    public void An_upright_rectangle_covers_the_product_of_its_shares(
+        double left, double top, double right, double bottom)
     {
         PlanePoint[] rectangle = [new(left, top), new(right, top), new(right, bottom), new(left, bottom)];
         var image = new float[Size * Size];
