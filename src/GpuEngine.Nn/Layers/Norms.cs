@@ -78,24 +78,3 @@ public sealed class GroupNorm : Module
 
     public override string ToString() => $"group_norm {_channels} in {_groups}";
 }
-
-/// <summary>Normalisation of each channel of each example of [N, C, L, ...] (Ulyanov et al. 2016), with scale and shift.</summary>
-public sealed class InstanceNorm : Module
-{
-    private readonly int _channels;
-    private readonly double _eps;
-    private readonly Parameter _weight;
-    private readonly Parameter _bias;
-
-    public InstanceNorm(int channels, double eps = 1e-5)
-    {
-        (_channels, _eps) = (channels, eps);
-        _weight = Learn(new Parameter("weight", [channels], Init.Ones));
-        _bias = Learn(new Parameter("bias", [channels], Init.Zeros));
-    }
-
-    public override Tensor Forward(Tensor input, Trace trace) =>
-        F.InstanceNorm(input, weight: trace[_weight], bias: trace[_bias], eps: _eps);
-
-    public override string ToString() => $"instance_norm {_channels}";
-}

@@ -110,6 +110,6 @@ public static class Mlp
         NormKind.Layer => new LayerNorm(options.Width),
         NormKind.Group => new GroupNorm(options.Groups, options.Width),
         // One value per channel has no spread: the hidden vector is taken as one channel of `width` places.
-        _ => new InstanceNormOverFeatures(options.Width),
+        _ => new InstanceNorm(1),
     };
 }

@@ -25,7 +25,7 @@ public sealed class TrainStep
         Model = model;
         var input = F.Input(Input, DType.F32, inputShape);
         var target = F.Input(Target, DType.I32, [inputShape[0]]);
-        var lr = F.Input(LearningRate, DType.F32, Shape.Scalar);
+        var lr = F.Input(LearningRate, DType.F64, Shape.Scalar);
         var trace = model.NewTrace(true, compute, Generator.Value);
         var logits = F.Cast(model.Model.Forward(F.Cast(input, compute), trace), DType.F32);
         if (logits.Rank != 2 || logits.Shape[0] != inputShape[0])
@@ -109,7 +109,7 @@ public sealed class TrainStep
         foreach (var (name, variable) in variables) _state.Add((group, name, variable, optimizer.InitialState(name)));
         var current = variables.ToDictionary(v => v.Key, v => v.Value.Value);
         using var scope = Scope.Enter("optimizer");
-        var update = optimizer.Record(group.Arena.Value, gradient, current, lr, Step.Value, clip, group.Decays);
+        var update = (group.Decays ? optimizer : optimizer.WithoutWeightDecay()).Record(group.Arena.Value, gradient, current, lr, Step.Value, clip);
         return [new(group.Arena, update.Param), .. update.State.Select(s => new VariableUpdate(variables[s.Key], s.Value))];
     }
 }

@@ -25,6 +25,7 @@ public sealed class Trainer : IDisposable
     private Evaluator? _evaluator;
     private BatchLoader? _loader;
     private Dataset? _data;
+    private LearningRateSchedule? _schedule;
     private TrainerState _state = new();
 
     public Trainer(Module model, LossFunction loss, Optimizer optimizer, IDevice device)
@@ -59,6 +60,7 @@ public sealed class Trainer : IDisposable
         _data = data;
         var size = Options.BatchSize;
         _loader = new BatchLoader(data.Train, BatchLoaderOptions.Training(size, Options.Seed));
+        _schedule = LearningRateSchedule.Parse(Options.Schedule, _loader.BatchesPerEpoch * Options.Epochs, _loader.BatchesPerEpoch);
         var variables = new ModelVariables(_model);
         Shape input = [size, data.Shape.Channels, data.Shape.Height, data.Shape.Width];
         _step = new TrainStep(variables, input, _loss, _optimizer, Options.Clipping, Options.Compute);
@@ -113,12 +115,12 @@ public sealed class Trainer : IDisposable
     public EvaluationResult Evaluate(IExampleSource source) => _evaluator!.Run(source);
 
     /// <summary>One step on the next batch; the loop of <see cref="Run"/> without its bookkeeping, for measurements.</summary>
-    public void RunStep(float learningRate)
+    public void RunStep(double learningRate)
     {
         var batch = _loader!.Take();
         _executable!.Write<float>(TrainStep.Input, batch.Inputs);
         _executable.Write<int>(TrainStep.Target, batch.Labels);
-        _executable.Write<float>(TrainStep.LearningRate, new ReadOnlySpan<float>(ref learningRate));
+        _executable.Write<double>(TrainStep.LearningRate, new ReadOnlySpan<double>(ref learningRate));
         _executable.Run();
     }
 
@@ -137,10 +139,10 @@ public sealed class Trainer : IDisposable
         var firstStep = epoch * batches;
         var started = Stopwatch.GetTimestamp();
         (progress.Epoch, progress.BatchesTimed) = (epoch + 1, 0);
-        var lr = 0f;
+        var lr = 0.0;
         for (var b = _state.Cursor.Batch; b < batches; b++)
         {
-            lr = (float)LearningRateAt(firstStep + b, batches);
+            lr = _schedule!.At(_optimizer.LearningRate, firstStep + b);
             RunStep(lr);
             progress.Batch = b + 1;
             progress.BatchesTimed++;
@@ -173,9 +175,6 @@ public sealed class Trainer : IDisposable
             epoch + 1, firstStep + batches, loss, accuracy, validation?.Loss, validation?.Accuracy, progress.ImagesPerSecond,
             clock.Elapsed.TotalSeconds, lr, AllocatedBytes.Values.Sum());
     }
-
-    private double LearningRateAt(long step, long stepsPerEpoch) =>
-        Options.Schedule?.At(_optimizer.LearningRate, step, stepsPerEpoch, stepsPerEpoch * Options.Epochs) ?? _optimizer.LearningRate;
 
     private bool IsOut() => Options.Patience is { } patience && _state.EpochsWithoutGain >= patience;
 

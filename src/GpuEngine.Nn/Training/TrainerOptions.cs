@@ -12,8 +12,8 @@ public sealed record TrainerOptions
 
     public ulong Seed { get; init; }
 
-    /// <summary>Null keeps the optimizer's own rate.</summary>
-    public LearningRateSchedule? Schedule { get; init; }
+    /// <summary>The learning rate over the steps, as <see cref="LearningRateSchedule.Parse"/> reads it.</summary>
+    public string Schedule { get; init; } = "constant";
 
     public Clipping Clipping { get; init; }
 

@@ -1,0 +1,30 @@
+using GpuEngine.Core.Devices;
+using GpuEngine.Core.Graph;
+using GpuEngine.Core.Plan;
+using GpuEngine.Nn.Training;
+
+namespace GpuEngine.Lab.Measure;
+
+/// <summary>The forecast of a whole run: the training step, and the evaluation plan that shares its variables.</summary>
+public sealed record RunForecast(MemoryForecast Step, IReadOnlyDictionary<MemoryClass, long> ByClass)
+{
+    public long Total => ByClass.Values.Sum();
+}
+
+/// <summary>Forecasts from a run's options.</summary>
+public static class MemoryForecasts
+{
+    /// <summary>Plans the run's programs for a device without loading them.</summary>
+    public static RunForecast Of(RunConfig config, IDevice device)
+    {
+        var (example, classes) = TrainingSetup.ExampleOf(config);
+        var variables = new ModelVariables(TrainingSetup.BuildModel(config, example, classes));
+        Shape input = [config.BatchSize!.Value, example.Channels, example.Height, example.Width];
+        var loss = TrainingSetup.Loss(config);
+        var step = new TrainStep(variables, input, loss, TrainingSetup.BuildOptimizer(config), TrainingSetup.ClippingOf(config), TrainingSetup.ComputeOf(config));
+        var evaluation = Planner.Plan(new EvalStep(variables, input, loss, TrainingSetup.ComputeOf(config)).Program, device.Target);
+        var forecast = new MemoryForecast(Planner.Plan(step.Program, device.Target), device.Target.Alignment);
+        var total = forecast.ByClass.ToDictionary(c => c.Key, c => c.Value + evaluation.ArenaBytes.GetValueOrDefault(c.Key));
+        return new RunForecast(forecast, total);
+    }
+}

@@ -1,0 +1,165 @@
+using System.Text.Json.Nodes;
+using GpuEngine.Core;
+using GpuEngine.Core.Graph;
+using GpuEngine.Nn.Data;
+using GpuEngine.Nn.Initializers;
+using GpuEngine.Nn.Layers;
+using GpuEngine.Nn.Models;
+using GpuEngine.Nn.Optimizers;
+
+namespace GpuEngine.Nn.Training;
+
+/// <summary>From a <see cref="RunConfig"/> to the objects that it describes.</summary>
+public static class TrainingSetup
+{
+    /// <summary>Fills in what was not given. The default job, an mlp on shapeset, is deep and narrow; elsewhere an mlp is 4x512.</summary>
+    /// <exception cref="UserException">A value is out of range.</exception>
+    public static RunConfig Complete(RunConfig config)
+    {
+        var deep = config is { Model: "mlp", Data: "shapeset" };
+        var complete = config with
+        {
+            Depth = config.Depth ?? (config.Model != "mlp" ? null : deep ? 20 : 4),
+            Width = config.Width ?? (config.Model != "mlp" ? null : deep ? 256 : 512),
+            Norm = config.Norm ?? (config.Model != "mlp" ? null : "batch"),
+            Limit = config.Limit ?? (config.Data == "shapeset" ? 50_000 : null),
+            Validation = config.Validation ?? 0.1,
+            Epochs = config.Epochs ?? (config.Data == "shapeset" ? 10 : 5),
+            BatchSize = config.BatchSize ?? 128,
+            Schedule = config.Schedule ?? "cosine",
+        };
+        Check(complete);
+        return complete;
+    }
+
+    /// <summary>One object of options over another: what <paramref name="over"/> gives wins.</summary>
+    public static JsonObject Merge(JsonObject under, JsonObject over)
+    {
+        var merged = under.DeepClone().AsObject();
+        foreach (var (name, value) in over) merged[name] = value?.DeepClone();
+        return merged;
+    }
+
+    public static Dataset OpenData(RunConfig config)
+    {
+        var data = Datasets.Open(config.Data, new DatasetOptions
+        {
+            DataDir = config.DataDir,
+            Limit = config.Limit,
+            Validation = config.Validation is { } v ? v < 1 ? HoldOut.Fraction(v) : HoldOut.Count((long)v) : HoldOut.None,
+            Seed = config.Seed,
+            Noise = config.Noise ?? 0,
+        });
+        if (data.Train.Count < config.BatchSize)
+            throw new UserException($"--batch-size {config.BatchSize} is more than the {data.Train.Count} training images of '{data.Name}'; give a smaller one.");
+        return data;
+    }
+
+    /// <summary>Shape and classes of a data set without reading its files where they are known by name.</summary>
+    public static (ExampleShape Shape, int Classes) ExampleOf(RunConfig config)
+    {
+        switch (config.Data)
+        {
+            case "mnist" or "fashion-mnist": return (new ExampleShape(1, 28, 28), 10);
+            case "cifar10": return (new ExampleShape(3, 32, 32), 10);
+            case "cifar100": return (new ExampleShape(3, 32, 32), 100);
+            default:
+                var data = OpenData(config);
+                return (data.Shape, data.Classes.Count);
+        }
+    }
+
+    /// <exception cref="UserException">The model or one of its options is unknown or out of range.</exception>
+    public static Module BuildModel(RunConfig config, ExampleShape example, int classes)
+    {
+        switch (config.Model)
+        {
+            case "mlp":
+                return Mlp.Create(example.Length, classes, new MlpOptions
+                {
+                    Depth = config.Depth ?? 4,
+                    Width = config.Width ?? 512,
+                    Norm = NormOf(config.Norm ?? "batch"),
+                    Groups = config.Groups ?? 8,
+                    Residual = config.Residual ?? false,
+                    Activation = config.Activation ?? "relu",
+                    Dropout = config.Dropout ?? 0,
+                    Init = config.Init is null or "lsuv" ? config.Init == "lsuv" ? Init.Orthogonal() : null : Initializer.Parse(config.Init),
+                });
+            case "lenet5":
+                return LeNet5.Create(example, classes, config.Activation ?? "relu");
+            default:
+                throw new UserException(NearestName.Sentence("model", config.Model, ModelNames));
+        }
+    }
+
+    public static IReadOnlyList<string> ModelNames { get; } = ["mlp", "lenet5"];
+
+    public static Optimizer BuildOptimizer(RunConfig config) => Optimizer.Create(config.Optimizer, new OptimizerOptions
+    {
+        LearningRate = config.Lr,
+        Momentum = config.Momentum,
+        Dampening = config.Dampening,
+        Nesterov = config.Nesterov,
+        WeightDecay = config.WeightDecay,
+        Betas = config.Betas is { } b ? b.Length == 2 ? (b[0], b[1]) : throw new UserException("--betas takes two numbers, such as 0.9,0.999.") : null,
+        Eps = config.Eps,
+        Alpha = config.Alpha,
+        Centered = config.Centered,
+        Amsgrad = config.Amsgrad,
+    });
+
+    public static LossFunction Loss(RunConfig config) =>
+        config.LabelSmoothing is { } smoothing ? Losses.SmoothedCrossEntropy(smoothing) : Losses.CrossEntropy;
+
+    public static Clipping ClippingOf(RunConfig config) => new(config.ClipNorm, config.ClipValue);
+
+    public static DType ComputeOf(RunConfig config) => config.Precision == "bf16" ? DType.BF16 : DType.F32;
+
+    public static TrainerOptions OptionsOf(RunConfig config) => new()
+    {
+        Epochs = config.Epochs!.Value,
+        BatchSize = config.BatchSize!.Value,
+        Seed = config.Seed,
+        Schedule = config.Schedule!,
+        Clipping = ClippingOf(config),
+        Patience = config.Patience,
+        CheckpointEvery = config.CheckpointEvery,
+        KeepCheckpoints = config.KeepCheckpoints ?? 3,
+        Compute = ComputeOf(config),
+    };
+
+    /// <summary>What a checkpoint must agree on to be continued: everything that shapes the weights and the optimizer's state.</summary>
+    public static string NameOf(RunConfig config) => config.Model == "mlp"
+        ? $"mlp depth={config.Depth} width={config.Width} norm={config.Norm} activation={config.Activation ?? "relu"} residual={config.Residual ?? false}"
+        : $"{config.Model} activation={config.Activation ?? "relu"}";
+
+    private static NormKind NormOf(string name) => Enum.GetValues<NormKind>().Cast<NormKind?>().FirstOrDefault(k => k!.Value.ToString().ToLowerInvariant() == name)
+        ?? throw new UserException(NearestName.Sentence("norm", name, [.. Enum.GetValues<NormKind>().Select(k => k.ToString().ToLowerInvariant())]));
+
+    private static void Check(RunConfig config)
+    {
+        Positive("--epochs", config.Epochs);
+        Positive("--batch-size", config.BatchSize);
+        Positive("--patience", config.Patience);
+        Positive("--checkpoint-every", config.CheckpointEvery);
+        Positive("--keep-checkpoints", config.KeepCheckpoints);
+        Positive("--threads", config.Threads);
+        Positive("--devices", config.Devices);
+        if (!ModelNames.Contains(config.Model)) throw new UserException(NearestName.Sentence("model", config.Model, ModelNames));
+        string[] precisions = ["fp32", "tf32", "bf16"];
+        if (!precisions.Contains(config.Precision)) throw new UserException(NearestName.Sentence("precision", config.Precision, precisions));
+        if (config.ClipNorm is <= 0) throw new UserException($"--clip-norm must be positive, but is {config.ClipNorm}.");
+        if (config.ClipValue is <= 0) throw new UserException($"--clip-value must be positive, but is {config.ClipValue}.");
+        if (config.Validation is < 0) throw new UserException($"--validation must not be negative, but is {config.Validation}.");
+        if (config.Model == "mlp") return;
+        var stray = new (string Name, object? Value)[] { ("--depth", config.Depth), ("--width", config.Width), ("--norm", config.Norm), ("--residual", config.Residual), ("--dropout", config.Dropout) }
+            .FirstOrDefault(o => o.Value is not null);
+        if (stray.Value is not null) throw new UserException($"The model '{config.Model}' has no option {stray.Name}; it belongs to mlp.");
+    }
+
+    private static void Positive(string name, long? value)
+    {
+        if (value is < 1) throw new UserException($"{name} must be at least 1, but is {value}.");
+    }
+}
