@@ -19,6 +19,9 @@ public abstract unsafe class GemmPlan<T>
     /// <summary>The instruction set that was chosen, never <see cref="GemmKernel.Auto"/>.</summary>
     public abstract GemmKernel Kernel { get; }
 
+    /// <summary>The most workers that the plan puts to use.</summary>
+    public abstract int Workers { get; }
+
     /// <summary>Bytes of scratch memory that <see cref="Execute"/> needs; may be 0.</summary>
     public abstract long WorkspaceBytes { get; }
 

@@ -28,6 +28,8 @@ internal sealed unsafe class MatrixPlan<T, TAxis, TActivation> : GemmPlan<T>
 
     public override GemmKernel Kernel => _plan.Kernel;
 
+    public override int Workers => _plan.Workers;
+
     public override long WorkspaceBytes => _plan.WorkspaceBytes;
 
     public override void Execute(T* a, T* b, T* c, T* bias, void* workspace, CpuPool? pool)
