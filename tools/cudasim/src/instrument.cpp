@@ -58,6 +58,7 @@ void on_access(uintptr_t address, unsigned size, unsigned kind, uintptr_t pc) {
                                                         : t->block->launch->counters.global_atomics)++;
     }
     if (kind & access_volatile) {
+        if (s.check_race) atomic_order(address, kind & access_write);
         worker.yield();  // somebody may be spinning here
     } else {
         worker.maybe_preempt();
@@ -136,12 +137,10 @@ CUDASIM_API void __tsan_atomic_signal_fence(int) {}
 #define ATOMIC(bits, T)                                                                                          \
     CUDASIM_API T __tsan_atomic##bits##_load(const volatile T* address, int) {                                  \
         on_access(ADDRESS, sizeof(T), access_read | access_atomic | access_volatile, HERE);                      \
-        atomic_order(ADDRESS, false);                                                                            \
         return __atomic_load_n(address, __ATOMIC_SEQ_CST);                                                       \
     }                                                                                                            \
     CUDASIM_API void __tsan_atomic##bits##_store(volatile T* address, T value, int) {                           \
         on_access(ADDRESS, sizeof(T), access_write | access_atomic | access_volatile, HERE);                     \
-        atomic_order(ADDRESS, true);                                                                             \
         __atomic_store_n(address, value, __ATOMIC_SEQ_CST);                                                      \
     }                                                                                                            \
     ATOMIC_RMW(bits, T, fetch_add, __atomic_fetch_add) ATOMIC_RMW(bits, T, fetch_sub, __atomic_fetch_sub)        \
@@ -149,13 +148,11 @@ CUDASIM_API void __tsan_atomic_signal_fence(int) {}
     ATOMIC_RMW(bits, T, fetch_xor, __atomic_fetch_xor) ATOMIC_RMW(bits, T, exchange, __atomic_exchange_n)        \
     CUDASIM_API T __tsan_atomic##bits##_compare_exchange_val(volatile T* address, T expected, T value, int, int) {  \
         on_access(ADDRESS, sizeof(T), access_write | access_atomic | access_volatile, HERE);                     \
-        atomic_order(ADDRESS, true);                                                                             \
         __atomic_compare_exchange_n(address, &expected, value, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);       \
         return expected;                                                                                         \
     }                                                                                                            \
     CUDASIM_API int __tsan_atomic##bits##_compare_exchange_strong(volatile T* address, T* expected, T value, int, int) { \
         on_access(ADDRESS, sizeof(T), access_write | access_atomic | access_volatile, HERE);                     \
-        atomic_order(ADDRESS, true);                                                                             \
         return __atomic_compare_exchange_n(address, expected, value, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST); \
     }                                                                                                            \
     CUDASIM_API int __tsan_atomic##bits##_compare_exchange_weak(volatile T* address, T* expected, T value, int a, int b) { \
@@ -164,7 +161,6 @@ CUDASIM_API void __tsan_atomic_signal_fence(int) {}
 #define ATOMIC_RMW(bits, T, name, builtin)                                                                       \
     CUDASIM_API T __tsan_atomic##bits##_##name(volatile T* address, T value, int) {                              \
         on_access(ADDRESS, sizeof(T), access_write | access_atomic | access_volatile, HERE);                     \
-        atomic_order(ADDRESS, true);                                                                             \
         return builtin(address, value, __ATOMIC_SEQ_CST);                                                        \
     }
 ATOMIC(8, uint8_t) ATOMIC(16, uint16_t) ATOMIC(32, uint32_t) ATOMIC(64, uint64_t)
