@@ -58,8 +58,8 @@ void on_access(uintptr_t address, unsigned size, unsigned kind, uintptr_t pc) {
                                                         : t->block->launch->counters.global_atomics)++;
     }
     if (kind & access_volatile) {
-        if (s.check_race) atomic_order(address, kind & access_write);
         worker.yield();  // somebody may be spinning here
+        if (s.check_race) atomic_order(address, kind & access_write);
     } else {
         worker.maybe_preempt();
     }

@@ -247,9 +247,8 @@ void copy_initialised(uintptr_t to, uintptr_t from, size_t bytes) {
 }
 
 // Memory that was written while nobody watched counts as initialised.
-void on_checks_changed() {
+void on_watch_begins() {
     const std::lock_guard guard_lock(lock);
-    if (!tracks()) return;
     for (int device = 0; device < max_devices; ++device)
         for (const auto& [address, a] : devices[device].live)
             device_shadow(device).set(region_offset(address), a.bytes, byte_addressable | byte_initialised);

@@ -122,9 +122,9 @@ Settings& settings() {
 bool set_option(const std::string& name, const std::string& value) {
     for (const auto& option : options()) {
         if (name != option.name) continue;
-        const auto before = get_checks(settings());
+        const bool watched = settings().watches_bytes();
         if (!option.set(settings(), value)) return false;
-        if (before != get_checks(settings())) on_checks_changed();
+        if (!watched && settings().watches_bytes()) on_watch_begins();
         return true;
     }
     return false;

@@ -32,6 +32,9 @@ struct Settings {
     bool lost_peer = false;
     bool nvrtc_internal_error = false;
 
+    // Is every byte's state kept up to date?
+    bool watches_bytes() const { return check_memory || traffic; }
+    // Is the instrumented build of kernels used?
     bool checked() const { return check_memory || check_race || traffic || seed != 0; }
 };
 
@@ -41,7 +44,7 @@ Settings& settings();
 bool set_option(const std::string& name, const std::string& value);
 std::string list_options();
 
-// Bumped whenever the set of checks changes, so that memory written without tracking is not called uninitialised.
-void on_checks_changed();
+// Bytes are watched from now on: what was written before must not be called uninitialised (memory.cpp).
+void on_watch_begins();
 
 }  // namespace cudasim
