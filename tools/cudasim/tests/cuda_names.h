@@ -1,0 +1,98 @@
+// The few vendor declarations that the tests call.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+using CUdeviceptr = unsigned long long;
+struct CUlaunchAttribute {
+    int id;
+    char pad[4];
+    union {
+        char bytes[64];
+        int cooperative;
+        struct { unsigned x, y, z; } clusterDim;
+    } value;
+};
+struct CUlaunchConfig {
+    unsigned gridDimX, gridDimY, gridDimZ, blockDimX, blockDimY, blockDimZ, sharedMemBytes;
+    void* hStream;
+    CUlaunchAttribute* attrs;
+    unsigned numAttrs;
+};
+struct CUgraphExecUpdateResultInfo {
+    int result;
+    void *errorNode, *errorFromNode;
+};
+extern "C" {
+int cuInit(unsigned);
+int cuDriverGetVersion(int*);
+int cuDeviceGetCount(int*);
+int cuDeviceGet(int*, int);
+int cuDeviceGetAttribute(int*, int, int);
+int cuDeviceCanAccessPeer(int*, int, int);
+int cuDevicePrimaryCtxRetain(void**, int);
+int cuDevicePrimaryCtxRelease_v2(int);
+int cuDevicePrimaryCtxReset_v2(int);
+int cuCtxSetCurrent(void*);
+int cuCtxSynchronize();
+int cuCtxEnablePeerAccess(void*, unsigned);
+int cuCtxDisablePeerAccess(void*);
+int cuMemAlloc_v2(CUdeviceptr*, size_t);
+int cuMemFree_v2(CUdeviceptr);
+int cuMemGetInfo_v2(size_t*, size_t*);
+int cuMemGetAddressRange_v2(CUdeviceptr*, size_t*, CUdeviceptr);
+int cuMemAllocHost_v2(void**, size_t);
+int cuMemFreeHost(void*);
+int cuMemcpyHtoD_v2(CUdeviceptr, const void*, size_t);
+int cuMemcpyDtoH_v2(void*, CUdeviceptr, size_t);
+int cuMemcpyDtoD_v2(CUdeviceptr, CUdeviceptr, size_t);
+int cuMemcpyHtoDAsync_v2(CUdeviceptr, const void*, size_t, void*);
+int cuMemcpyDtoHAsync_v2(void*, CUdeviceptr, size_t, void*);
+int cuMemcpyPeer(CUdeviceptr, void*, CUdeviceptr, void*, size_t);
+int cuMemsetD8_v2(CUdeviceptr, unsigned char, size_t);
+int cuMemsetD32_v2(CUdeviceptr, unsigned, size_t);
+int cuMemsetD32Async(CUdeviceptr, unsigned, size_t, void*);
+int cuModuleLoadData(void**, const void*);
+int cuModuleUnload(void*);
+int cuModuleGetFunction(void**, void*, const char*);
+int cuModuleGetGlobal_v2(CUdeviceptr*, size_t*, void*, const char*);
+int cuFuncGetAttribute(int*, int, void*);
+int cuFuncSetAttribute(void*, int, int);
+int cuLaunchKernel(void*, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, void*, void**, void**);
+int cuLaunchKernelEx(const CUlaunchConfig*, void*, void**, void**);
+int cuLaunchCooperativeKernel(void*, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, void*, void**);
+int cuOccupancyMaxActiveBlocksPerMultiprocessor(int*, void*, int, size_t);
+int cuStreamCreate(void**, unsigned);
+int cuStreamDestroy_v2(void*);
+int cuStreamSynchronize(void*);
+int cuStreamQuery(void*);
+int cuStreamWaitEvent(void*, void*, unsigned);
+int cuStreamBeginCapture_v2(void*, int);
+int cuStreamEndCapture(void*, void**);
+int cuStreamIsCapturing(void*, int*);
+int cuEventCreate(void**, unsigned);
+int cuEventRecord(void*, void*);
+int cuEventSynchronize(void*);
+int cuEventQuery(void*);
+int cuEventElapsedTime(float*, void*, void*);
+int cuEventDestroy_v2(void*);
+int cuGraphInstantiateWithFlags(void**, void*, unsigned long long);
+int cuGraphLaunch(void*, void*);
+int cuGraphExecUpdate_v2(void*, void*, CUgraphExecUpdateResultInfo*);
+int cuGraphExecDestroy(void*);
+int cuGraphDestroy(void*);
+int cuGraphGetNodes(void*, void**, size_t*);
+int cuGetErrorName(int, const char**);
+int cuGetErrorString(int, const char**);
+int cuGetProcAddress_v2(const char*, void**, int, uint64_t, int*);
+int nvrtcVersion(int*, int*);
+int nvrtcCreateProgram(void**, const char*, const char*, int, const char* const*, const char* const*);
+int nvrtcDestroyProgram(void**);
+int nvrtcCompileProgram(void*, int, const char* const*);
+int nvrtcAddNameExpression(void*, const char*);
+int nvrtcGetLoweredName(void*, const char*, const char**);
+int nvrtcGetProgramLogSize(void*, size_t*);
+int nvrtcGetProgramLog(void*, char*);
+int nvrtcGetCUBINSize(void*, size_t*);
+int nvrtcGetCUBIN(void*, char*);
+}
