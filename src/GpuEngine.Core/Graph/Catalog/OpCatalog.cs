@@ -41,5 +41,6 @@ public static class OpCatalog
         LinearOp.Spec,
         BatchNormOp.Spec,
         SgdOp.Spec, SgdOp.LiteralNesterovSpec, AdagradOp.Spec, RmsPropOp.Spec, AdamOp.Spec, AdamOp.DecoupledSpec, AdamOp.LiteralSpec,
+        ClipGradNormOp.Spec, ClipGradValueOp.Spec,
     ];
 }
