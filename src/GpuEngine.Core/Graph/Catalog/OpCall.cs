@@ -53,6 +53,10 @@ public sealed class OpCall
     public double Number(string attribute) =>
         Raw(attribute) is JsonValue value && value.TryGetValue<double>(out var number) ? number : throw Wrong(attribute, "a number");
 
+    /// <summary>A number, or infinity, which JSON cannot write as one and which is therefore the string "inf".</summary>
+    public double NumberOrInfinity(string attribute) =>
+        Raw(attribute) is JsonValue value && value.TryGetValue<string>(out var text) && text == "inf" ? double.PositiveInfinity : Number(attribute);
+
     public int Integer(string attribute) =>
         Raw(attribute) is JsonValue value && value.TryGetValue<double>(out var number) && number == Math.Floor(number) && Math.Abs(number) <= int.MaxValue
             ? (int)number

@@ -48,5 +48,6 @@ public static class OpCatalog
         RmsNormOp.Spec,
         LocalResponseNormOp.Spec,
         SgdOp.Spec, SgdOp.LiteralNesterovSpec, AdagradOp.Spec, RmsPropOp.Spec, AdamOp.Spec, AdamOp.DecoupledSpec, AdamOp.LiteralSpec,
+        ClipGradNormOp.Spec, ClipGradValueOp.Spec,
     ];
 }

@@ -11,6 +11,16 @@ internal static class OptimizerKernels
         CpuKernels.Register<AdagradOp>((node, _) => Create<AdagradRule<float>, AdagradRule<double>>(node));
         CpuKernels.Register<RmsPropOp>((node, _) => Create<RmsPropRule<float>, RmsPropRule<double>>(node));
         CpuKernels.Register<AdamOp>((node, _) => Create<AdamRule<float>, AdamRule<double>>(node));
+        CpuKernels.Register<ClipGradNormOp>((node, _) => ClipGradNorm(node));
+        CpuKernels.Register<ClipGradValueOp>((node, _) => CpuKernels.Typed(
+            node.Inputs[0].DType, () => new ClipGradValueKernel<float>(node), () => new ClipGradValueKernel<double>(node)));
+    }
+
+    private static CpuKernel? ClipGradNorm(Node node)
+    {
+        var dtype = node.Inputs[0].DType;
+        if (((ClipGradNormOp)node.Op).NormType != 2 || node.Inputs.Any(t => t.DType != dtype)) return null;
+        return CpuKernels.Typed(dtype, () => new ClipGradNormKernel<float>(node), () => new ClipGradNormKernel<double>(node));
     }
 
     private static CpuKernel? Create<TSingle, TDouble>(Node node)
