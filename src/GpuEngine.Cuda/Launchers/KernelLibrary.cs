@@ -12,6 +12,8 @@ public sealed class KernelLibrary : IDisposable
     private readonly ConcurrentDictionary<string, CudaModule> _modules = new();
     private readonly ConcurrentDictionary<string, Lazy<CompiledKernel>> _images = new();
     private readonly NvrtcCompiler _compiler;
+    private CublasHandle _cublas;
+    private CudaStream? _cublasStream;
     private readonly string _architecture;
 
     internal KernelLibrary(CudaContext context, KernelCache cache)
@@ -58,8 +60,29 @@ public sealed class KernelLibrary : IDisposable
         return function;
     }
 
+    /// <summary>The device's cuBLAS handle, on this stream; made at the first call.</summary>
+    internal CublasHandle Cublas(CudaStream stream)
+    {
+        Context.EnsureCurrent();
+        if (_cublas.Value == 0)
+        {
+            Interop.Cublas.cublasCreate_v2(out _cublas).ThrowIfFailed();
+            Interop.Cublas.cublasSetMathMode(_cublas, cublasMath_t.CUBLAS_DEFAULT_MATH).ThrowIfFailed();
+        }
+
+        if (_cublasStream != stream)
+        {
+            Interop.Cublas.cublasSetStream_v2(_cublas, stream.Raw).ThrowIfFailed();
+            _cublasStream = stream;
+        }
+
+        return _cublas;
+    }
+
     public void Dispose()
     {
+        if (_cublas.Value != 0) _ = Interop.Cublas.cublasDestroy_v2(_cublas);
+        _cublas = default;
         foreach (var module in _modules.Values) module.Dispose();
         _modules.Clear();
     }
