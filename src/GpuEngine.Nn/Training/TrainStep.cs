@@ -1,6 +1,5 @@
 using GpuEngine.Core.Graph;
 using GpuEngine.Core.Plan;
-using GpuEngine.Nn.Layers;
 using GpuEngine.Nn.Optimizers;
 
 namespace GpuEngine.Nn.Training;
@@ -34,9 +33,7 @@ public sealed class TrainStep
         var lossTensor = loss.Mean(logits, target);
         var correct = Correct(logits, target);
 
-        var fused = FuseActivations.Apply([lossTensor, correct, .. trace.Updates.Values]);
-        (lossTensor, correct) = (fused[lossTensor], fused[correct]);
-        var updates = new List<VariableUpdate>(model.Updates(trace).Select(u => u with { Value = fused[u.Value] }));
+        var updates = new List<VariableUpdate>(model.Updates(trace));
         List<NamedTensor> outputs = [new(Loss, lossTensor)];
 
         Gradients = Autodiff.Gradients(lossTensor, [.. model.Groups.SelectMany(g => g.Slots).Select(s => s.View)]);
@@ -46,7 +43,7 @@ public sealed class TrainStep
         {
             var clip = F.ClipGradNorm(gradients, limit);
             factor = clip.Factor;
-            outputs.Add(new(GradNorm, clip.Norm));
+            outputs.Add(new(GradNorm, clip.TotalNorm));
         }
 
         for (var i = 0; i < gradients.Count; i++)
@@ -109,7 +106,7 @@ public sealed class TrainStep
         foreach (var (name, variable) in variables) _state.Add((group, name, variable, optimizer.InitialState(name)));
         var current = variables.ToDictionary(v => v.Key, v => v.Value.Value);
         using var scope = Scope.Enter("optimizer");
-        var update = (group.Decays ? optimizer : optimizer.WithoutWeightDecay()).Record(group.Arena.Value, gradient, current, lr, Step.Value, clip);
+        var update = optimizer.Record(group.Arena.Value, gradient, current, lr, Step.Value, clip, group.Decays);
         return [new(group.Arena, update.Param), .. update.State.Select(s => new VariableUpdate(variables[s.Key], s.Value))];
     }
 }
