@@ -1,1 +1,3 @@
+if (args is ["norms", ..]) return GpuEngine.Bench.NormBench.Run(args[1..]);
 BenchmarkDotNet.Running.BenchmarkSwitcher.FromAssembly(typeof(Program).Assembly).Run(args);
+return 0;
