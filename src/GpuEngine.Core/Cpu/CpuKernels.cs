@@ -18,6 +18,7 @@ public static class CpuKernels
     {
         PrimitiveKernels.Register();
         OptimizerKernels.Register();
+        Kernels.Norms.NormKernels.Register();
     }
 
     /// <summary>Adds or replaces the kernel of an op type.</summary>
