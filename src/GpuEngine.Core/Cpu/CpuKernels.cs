@@ -16,6 +16,8 @@ public static class CpuKernels
     static CpuKernels()
     {
         PrimitiveKernels.Register();
+        ConvolutionKernels.Register();
+        PoolingKernels.Register();
     }
 
     /// <summary>Adds or replaces the kernel of an op type.</summary>

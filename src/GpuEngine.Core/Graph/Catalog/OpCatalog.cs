@@ -40,5 +40,6 @@ public static class OpCatalog
         Relu.Spec,
         LinearOp.Spec,
         BatchNormOp.Spec,
+        Conv2dOp.Spec, MaxPool2d.Spec, AvgPool2dOp.Spec, AdaptiveAvgPool2dOp.Spec,
     ];
 }
