@@ -19,6 +19,8 @@ public static class CpuKernels
         PrimitiveKernels.Register();
         OptimizerKernels.Register();
         Kernels.Norms.NormKernels.Register();
+        ConvolutionKernels.Register();
+        PoolingKernels.Register();
     }
 
     /// <summary>Adds or replaces the kernel of an op type.</summary>
