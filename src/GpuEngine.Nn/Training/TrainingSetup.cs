@@ -86,6 +86,8 @@ public static class TrainingSetup
                     Dropout = config.Dropout ?? 0,
                     Init = config.Init is null ? null : Initializer.Create(config.Init),
                 });
+            case "lenet5":
+                return LeNet5.Create(example, classes, config.Activation ?? "relu");
             default:
                 throw new UserException(NearestName.Sentence("model", config.Model, ModelNames));
         }
