@@ -16,6 +16,7 @@ public static class CpuKernels
     static CpuKernels()
     {
         PrimitiveKernels.Register();
+        ActivationKernels.Register();
     }
 
     /// <summary>Adds or replaces the kernel of an op type.</summary>
