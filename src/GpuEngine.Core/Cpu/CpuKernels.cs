@@ -21,6 +21,7 @@ public static class CpuKernels
         Kernels.Norms.NormKernels.Register();
         ConvolutionKernels.Register();
         PoolingKernels.Register();
+        ActivationKernels.Register();
     }
 
     /// <summary>Adds or replaces the kernel of an op type.</summary>

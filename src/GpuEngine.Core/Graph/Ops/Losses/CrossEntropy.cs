@@ -116,7 +116,10 @@ public sealed record CrossEntropyBackwardOp(CrossEntropyOp Of) : FusedOp
             Reduction.Sum => inputs[0],
             _ => F.Reshape(inputs[0], column),
         };
-        return [(p * F.Sum(k, [axis]) - k) * g];
+        var dx = (p * F.Sum(k, [axis]) - k) * g;
+        // Not a product with 0: the mean over nothing but ignored targets is NaN, their gradients are 0.
+        if (!Of.Probabilities) dx = F.Where(NegativeLogLikelihood.Ignored(x, target, Of), F.Scalar(0, x.DType), dx);
+        return [dx];
     }
 
     public override int InPlaceInput(int output) => 1;
