@@ -96,3 +96,27 @@ int nvrtcGetProgramLog(void*, char*);
 int nvrtcGetCUBINSize(void*, size_t*);
 int nvrtcGetCUBIN(void*, char*);
 }
+extern "C" {
+int cublasCreate_v2(void**);
+int cublasDestroy_v2(void*);
+int cublasSetMathMode(void*, int);
+int cublasSetStream_v2(void*, void*);
+int cublasSgemm_v2(void*, int, int, int, int, int, const float*, const float*, int, const float*, int, const float*, float*, int);
+int cublasDgemm_v2(void*, int, int, int, int, int, const double*, const double*, int, const double*, int, const double*, double*, int);
+int cublasGemmEx(void*, int, int, int, int, int, const void*, const void*, int, int, const void*, int, int, const void*, void*, int, int, int, int);
+int cublasSgemmStridedBatched(void*, int, int, int, int, int, const float*, const float*, int, long long, const float*, int, long long,
+                              const float*, float*, int, long long, int);
+int cublasLtCreate(void**);
+int cublasLtDestroy(void*);
+int cublasLtMatmulDescCreate(void**, int, int);
+int cublasLtMatmulDescDestroy(void*);
+int cublasLtMatmulDescSetAttribute(void*, int, const void*, size_t);
+int cublasLtMatrixLayoutCreate(void**, int, uint64_t, uint64_t, int64_t);
+int cublasLtMatrixLayoutDestroy(void*);
+int cublasLtMatrixLayoutSetAttribute(void*, int, const void*, size_t);
+int cublasLtMatmulPreferenceCreate(void**);
+int cublasLtMatmulPreferenceDestroy(void*);
+int cublasLtMatmulAlgoGetHeuristic(void*, void*, void*, void*, void*, void*, void*, int, void*, int*);
+int cublasLtMatmul(void*, void*, const void*, const void*, void*, const void*, void*, const void*, const void*, void*, void*, void*, const void*,
+                   void*, size_t, void*);
+}
