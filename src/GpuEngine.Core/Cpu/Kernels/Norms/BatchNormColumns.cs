@@ -35,10 +35,16 @@ internal sealed unsafe class BatchNormColumns<T, TVec, TSimd, TActivation, TResi
     where T : unmanaged, IBinaryFloatingPointIeee754<T>
     where TVec : struct
     where TSimd : struct, ISimd<TVec, T>
-    where TActivation : struct, IFusedActivation
+    where TActivation : struct, IFusedActivation<T>
     where TResidual : struct, IConstant
 {
-    public BatchNormColumns(Node node) : base(node) => Schedule = ColumnCuts.Schedule(this, Samples, Channels, sizeof(T));
+    private readonly TActivation _activation;
+
+    public BatchNormColumns(Node node, TActivation activation) : base(node)
+    {
+        _activation = activation;
+        Schedule = ColumnCuts.Schedule(this, Samples, Channels, sizeof(T));
+    }
 
     // Of each chunk the shift, the sum and the sum of squares.
     public override long WorkspaceBytes => ((OwnArrays + 3L * Schedule.Chunks) * Padded + Overhang) * sizeof(T);
@@ -57,7 +63,7 @@ internal sealed unsafe class BatchNormColumns<T, TVec, TSimd, TActivation, TResi
     }
 
     public override void Apply(int sample, int samples, int channel, int channels) =>
-        ColumnPasses<T, TVec, TSimd, TActivation, TResidual>.Apply(Band(sample, samples, channel, channels));
+        ColumnPasses<T, TVec, TSimd, TActivation, TResidual>.Apply(Band(sample, samples, channel, channels), _activation);
 
     protected override (TVec Mean, TVec Variance) Statistics(int c)
     {
@@ -96,10 +102,16 @@ internal sealed unsafe class BatchNormColumnsBackward<T, TVec, TSimd, TActivatio
     where T : unmanaged, IBinaryFloatingPointIeee754<T>
     where TVec : struct
     where TSimd : struct, ISimd<TVec, T>
-    where TActivation : struct, IFusedActivation
+    where TActivation : struct, IFusedActivation<T>
     where TResidual : struct, IConstant
 {
-    public BatchNormColumnsBackward(Node node) : base(node) => Schedule = ColumnCuts.Schedule(this, Samples, Channels, sizeof(T));
+    private readonly TActivation _activation;
+
+    public BatchNormColumnsBackward(Node node, TActivation activation) : base(node)
+    {
+        _activation = activation;
+        Schedule = ColumnCuts.Schedule(this, Samples, Channels, sizeof(T));
+    }
 
     protected override BatchSchedule Schedule { get; }
 
@@ -108,7 +120,7 @@ internal sealed unsafe class BatchNormColumnsBackward<T, TVec, TSimd, TActivatio
         var band = Band(sample, samples, channel, channels);
         band.Sum = SumOf(chunk) + channel;
         band.Product = ProductOf(chunk) + channel;
-        ColumnPasses<T, TVec, TSimd, TActivation, TResidual>.BackwardSums(band);
+        ColumnPasses<T, TVec, TSimd, TActivation, TResidual>.BackwardSums(band, _activation);
     }
 
     public override void Apply(int sample, int samples, int channel, int channels)
@@ -116,7 +128,7 @@ internal sealed unsafe class BatchNormColumnsBackward<T, TVec, TSimd, TActivatio
         var band = Band(sample, samples, channel, channels);
         band.Sum = Offset + channel;
         band.Product = Factor + channel;
-        ColumnPasses<T, TVec, TSimd, TActivation, TResidual>.BackwardApply(band);
+        ColumnPasses<T, TVec, TSimd, TActivation, TResidual>.BackwardApply(band, _activation);
     }
 
     private ColumnBand<T> Band(int row, int rows, int column, int columns)

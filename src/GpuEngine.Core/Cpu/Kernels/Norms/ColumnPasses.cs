@@ -13,7 +13,7 @@ internal static unsafe class ColumnPasses<T, TVec, TSimd, TActivation, TResidual
     where T : unmanaged, IBinaryFloatingPointIeee754<T>
     where TVec : struct
     where TSimd : struct, ISimd<TVec, T>
-    where TActivation : struct, IFusedActivation
+    where TActivation : struct, IFusedActivation<T>
     where TResidual : struct, IConstant
 {
     private const int ShiftRows = 8;
@@ -67,7 +67,7 @@ internal static unsafe class ColumnPasses<T, TVec, TSimd, TActivation, TResidual
 
     /// <summary>Result = activation((x - Mean) Scale + Bias + residual).</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void Apply(in ColumnBand<T> band)
+    public static void Apply(in ColumnBand<T> band, TActivation f)
     {
         var b = band;
         var whole = b.Columns - b.Columns % TSimd.Width;
@@ -75,22 +75,22 @@ internal static unsafe class ColumnPasses<T, TVec, TSimd, TActivation, TResidual
         var r = 0;
         for (; r + 4 <= b.Rows; r += 4)
         {
-            for (var c = 0; c < whole; c += TSimd.Width) ApplyTo<N4, N0>(b, c, mask);
-            if (whole < b.Columns) ApplyTo<N4, N1>(b, whole, mask);
+            for (var c = 0; c < whole; c += TSimd.Width) ApplyTo<N4, N0>(b, f, c, mask);
+            if (whole < b.Columns) ApplyTo<N4, N1>(b, f, whole, mask);
             Advance(ref b, 4);
         }
 
         for (; r < b.Rows; r++)
         {
-            for (var c = 0; c < whole; c += TSimd.Width) ApplyTo<N1, N0>(b, c, mask);
-            if (whole < b.Columns) ApplyTo<N1, N1>(b, whole, mask);
+            for (var c = 0; c < whole; c += TSimd.Width) ApplyTo<N1, N0>(b, f, c, mask);
+            if (whole < b.Columns) ApplyTo<N1, N1>(b, f, whole, mask);
             Advance(ref b, 1);
         }
     }
 
     /// <summary>Sum = sum of dz, Product = sum of dz (x - Mean), over the rows of the band.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void BackwardSums(in ColumnBand<T> band)
+    public static void BackwardSums(in ColumnBand<T> band, TActivation f)
     {
         var b = band;
         for (var c = 0; c < b.Columns; c += TSimd.Width)
@@ -104,22 +104,22 @@ internal static unsafe class ColumnPasses<T, TVec, TSimd, TActivation, TResidual
         var r = 0;
         for (; r + 4 <= b.Rows; r += 4)
         {
-            for (var c = 0; c < whole; c += TSimd.Width) SumsOf<N4, N0>(b, c, mask);
-            if (whole < b.Columns) SumsOf<N4, N1>(b, whole, mask);
+            for (var c = 0; c < whole; c += TSimd.Width) SumsOf<N4, N0>(b, f, c, mask);
+            if (whole < b.Columns) SumsOf<N4, N1>(b, f, whole, mask);
             Advance(ref b, 4);
         }
 
         for (; r < b.Rows; r++)
         {
-            for (var c = 0; c < whole; c += TSimd.Width) SumsOf<N1, N0>(b, c, mask);
-            if (whole < b.Columns) SumsOf<N1, N1>(b, whole, mask);
+            for (var c = 0; c < whole; c += TSimd.Width) SumsOf<N1, N0>(b, f, c, mask);
+            if (whole < b.Columns) SumsOf<N1, N1>(b, f, whole, mask);
             Advance(ref b, 1);
         }
     }
 
     /// <summary>Result = Scale dz + Sum + (x - Mean) Product, and DResidual = dz.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void BackwardApply(in ColumnBand<T> band)
+    public static void BackwardApply(in ColumnBand<T> band, TActivation f)
     {
         var b = band;
         var whole = b.Columns - b.Columns % TSimd.Width;
@@ -127,15 +127,15 @@ internal static unsafe class ColumnPasses<T, TVec, TSimd, TActivation, TResidual
         var r = 0;
         for (; r + 4 <= b.Rows; r += 4)
         {
-            for (var c = 0; c < whole; c += TSimd.Width) GradientOf<N4, N0>(b, c, mask);
-            if (whole < b.Columns) GradientOf<N4, N1>(b, whole, mask);
+            for (var c = 0; c < whole; c += TSimd.Width) GradientOf<N4, N0>(b, f, c, mask);
+            if (whole < b.Columns) GradientOf<N4, N1>(b, f, whole, mask);
             Advance(ref b, 4);
         }
 
         for (; r < b.Rows; r++)
         {
-            for (var c = 0; c < whole; c += TSimd.Width) GradientOf<N1, N0>(b, c, mask);
-            if (whole < b.Columns) GradientOf<N1, N1>(b, whole, mask);
+            for (var c = 0; c < whole; c += TSimd.Width) GradientOf<N1, N0>(b, f, c, mask);
+            if (whole < b.Columns) GradientOf<N1, N1>(b, f, whole, mask);
             Advance(ref b, 1);
         }
     }
@@ -187,7 +187,7 @@ internal static unsafe class ColumnPasses<T, TVec, TSimd, TActivation, TResidual
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static void ApplyTo<TRows, TTail>(in ColumnBand<T> b, nint c, TVec mask)
+    private static void ApplyTo<TRows, TTail>(in ColumnBand<T> b, TActivation f, nint c, TVec mask)
         where TRows : struct, IConstant
         where TTail : struct, IConstant
     {
@@ -196,13 +196,13 @@ internal static unsafe class ColumnPasses<T, TVec, TSimd, TActivation, TResidual
         {
             var z = TSimd.MultiplyAdd(TSimd.Subtract(Load<TTail>(b.X + at, mask), mean), scale, bias);
             if (TResidual.Value != 0) z = TSimd.Add(z, Load<TTail>(b.Residual + at, mask));
-            Store<TTail>(b.Result + at, mask, TActivation.Forward<T, TVec, TSimd>(z));
+            Store<TTail>(b.Result + at, mask, f.Forward<TVec, TSimd>(z));
         }
     }
 
     /// <summary>dz of one register, and x - mean.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static TVec Dz<TTail>(in ColumnBand<T> b, nint at, TVec mask, TVec mean, TVec scale, TVec bias, out TVec centred)
+    private static TVec Dz<TTail>(in ColumnBand<T> b, TActivation f, nint at, TVec mask, TVec mean, TVec scale, TVec bias, out TVec centred)
         where TTail : struct, IConstant
     {
         centred = TSimd.Subtract(Load<TTail>(b.X + at, mask), mean);
@@ -210,22 +210,22 @@ internal static unsafe class ColumnPasses<T, TVec, TSimd, TActivation, TResidual
         if (TActivation.IsIdentity) return dy;
         var z = TSimd.MultiplyAdd(centred, scale, bias);
         if (TResidual.Value != 0) z = TSimd.Add(z, Load<TTail>(b.Residual + at, mask));
-        return TActivation.Backward<T, TVec, TSimd>(dy, z);
+        return f.Backward<TVec, TSimd>(dy, z);
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static void SumsOf<TRows, TTail>(in ColumnBand<T> b, nint c, TVec mask)
+    private static void SumsOf<TRows, TTail>(in ColumnBand<T> b, TActivation f, nint c, TVec mask)
         where TRows : struct, IConstant
         where TTail : struct, IConstant
     {
         var (mean, scale, bias) = (TSimd.Load(b.Mean + c), TSimd.Load(b.Scale + c), TSimd.Load(b.Bias + c));
-        var sum = Dz<TTail>(b, c, mask, mean, scale, bias, out var x0);
+        var sum = Dz<TTail>(b, f, c, mask, mean, scale, bias, out var x0);
         var product = TSimd.Multiply(sum, x0);
         if (TRows.Value == 4)
         {
-            var z1 = Dz<TTail>(b, c + b.Stride, mask, mean, scale, bias, out var x1);
-            var z2 = Dz<TTail>(b, c + 2 * b.Stride, mask, mean, scale, bias, out var x2);
-            var z3 = Dz<TTail>(b, c + 3 * b.Stride, mask, mean, scale, bias, out var x3);
+            var z1 = Dz<TTail>(b, f, c + b.Stride, mask, mean, scale, bias, out var x1);
+            var z2 = Dz<TTail>(b, f, c + 2 * b.Stride, mask, mean, scale, bias, out var x2);
+            var z3 = Dz<TTail>(b, f, c + 3 * b.Stride, mask, mean, scale, bias, out var x3);
             sum = TSimd.Add(TSimd.Add(sum, z1), TSimd.Add(z2, z3));
             product = TSimd.Add(TSimd.MultiplyAdd(z1, x1, product), TSimd.MultiplyAdd(z3, x3, TSimd.Multiply(z2, x2)));
         }
@@ -235,7 +235,7 @@ internal static unsafe class ColumnPasses<T, TVec, TSimd, TActivation, TResidual
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static void GradientOf<TRows, TTail>(in ColumnBand<T> b, nint c, TVec mask)
+    private static void GradientOf<TRows, TTail>(in ColumnBand<T> b, TActivation f, nint c, TVec mask)
         where TRows : struct, IConstant
         where TTail : struct, IConstant
     {
@@ -243,7 +243,7 @@ internal static unsafe class ColumnPasses<T, TVec, TSimd, TActivation, TResidual
         var (sum, product) = (TSimd.Load(b.Sum + c), TSimd.Load(b.Product + c));
         for (nint r = 0, at = c; r < TRows.Value; r++, at += b.Stride)
         {
-            var dz = Dz<TTail>(b, at, mask, mean, scale, bias, out var centred);
+            var dz = Dz<TTail>(b, f, at, mask, mean, scale, bias, out var centred);
             Store<TTail>(b.Result + at, mask, TSimd.MultiplyAdd(centred, product, TSimd.MultiplyAdd(scale, dz, sum)));
             if (TResidual.Value != 0) Store<TTail>(b.DResidual + at, mask, dz);
         }
