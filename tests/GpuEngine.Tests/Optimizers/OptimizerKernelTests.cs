@@ -94,6 +94,23 @@ public class OptimizerKernelTests
         }
     }
 
+    [Fact]
+    public void Parameters_in_bf16_keep_their_moments_in_f32()
+    {
+        Tensor Input(string name, DType dtype) => F.Input(name, dtype, [3]);
+        var states = new Dictionary<string, Tensor> { ["exp_avg"] = Input("m", DType.F32), ["exp_avg_sq"] = Input("v", DType.F32) };
+        var updated = new Adam().Record(
+            Input("p", DType.BF16), Input("g", DType.BF16), states, F.Scalar(0.5, DType.F32), F.Scalar(0, DType.I64), F.Scalar(1, DType.F32));
+        Assert.Equal(DType.F32, updated.State["exp_avg_sq"].DType);
+        using var device = new CpuDevice(1);
+        using var run = new Evaluation(device, [new("p1", updated.Param), new("m1", updated.State["exp_avg"])]);
+        run.Set("p", [1, 1, 1]);
+        run.Set("g", [1, -1, 3]);
+        run.Run();
+        Assert.Equal([0.5, 1.5, 0.5], run.Get("p1"));
+        Assert.Equal((float)0.1 * 3, run.Get("m1")[2], 1e-7);   // no bf16 number
+    }
+
     private static double[] Train(Optimizer optimizer, DType dtype, int length, int threads)
     {
         double[] start = [.. Enumerable.Range(0, length).Select(i => Math.Sin(i % 13))];
