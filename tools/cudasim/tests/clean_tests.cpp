@@ -103,7 +103,7 @@ TEST(clean_adam) {
     const int n = 4096;
     const auto x = noise(n);
     under_all_schedules([&] {
-        Buffer p(x), m(std::vector<float>(n)), v(std::vector<float>(n)), g(x), rate(std::vector<float>(1, 0.1f));
+        Buffer p(x), m{std::vector<float>(n)}, v{std::vector<float>(n)}, g(x), rate(std::vector<float>(1, 0.1f));
         CHECK(launch(k.function("adam"), {n / 1024, 256}, p.pointer, m.pointer, v.pointer, g.pointer, rate.pointer, n));
         EXPECT_EQ(static_cast<uint64_t>(16 * n + 4), counter("unique_read_bytes"));
         EXPECT_EQ(static_cast<uint64_t>(12 * n), counter("unique_write_bytes"));
