@@ -120,3 +120,41 @@ int cublasLtMatmulAlgoGetHeuristic(void*, void*, void*, void*, void*, void*, voi
 int cublasLtMatmul(void*, void*, const void*, const void*, void*, const void*, void*, const void*, const void*, void*, void*, void*, const void*,
                    void*, size_t, void*);
 }
+struct ncclUniqueId {
+    char internal[128];
+};
+extern "C" {
+int ncclGetVersion(int*);
+int ncclGetUniqueId(ncclUniqueId*);
+int ncclCommInitRank(void**, int, ncclUniqueId, int);
+int ncclCommInitAll(void**, int, const int*);
+int ncclCommDestroy(void*);
+int ncclCommCount(void*, int*);
+int ncclGroupStart();
+int ncclGroupEnd();
+int ncclAllReduce(const void*, void*, size_t, int, int, void*, void*);
+int ncclAllGather(const void*, void*, size_t, int, void*, void*);
+int ncclReduceScatter(const void*, void*, size_t, int, int, void*, void*);
+int ncclBroadcast(const void*, void*, size_t, int, int, void*, void*);
+int ncclSend(const void*, size_t, int, int, void*, void*);
+int ncclRecv(void*, size_t, int, int, void*, void*);
+}
+extern "C" {
+size_t cudnnGetVersion();
+int cudnnCreate(void**);
+int cudnnDestroy(void*);
+int cudnnCreateTensorDescriptor(void**);
+int cudnnDestroyTensorDescriptor(void*);
+int cudnnSetTensor4dDescriptor(void*, int, int, int, int, int, int);
+int cudnnCreateFilterDescriptor(void**);
+int cudnnDestroyFilterDescriptor(void*);
+int cudnnSetFilter4dDescriptor(void*, int, int, int, int, int, int);
+int cudnnCreateConvolutionDescriptor(void**);
+int cudnnDestroyConvolutionDescriptor(void*);
+int cudnnSetConvolution2dDescriptor(void*, int, int, int, int, int, int, int, int);
+int cudnnSetConvolutionGroupCount(void*, int);
+int cudnnGetConvolution2dForwardOutputDim(void*, void*, void*, int*, int*, int*, int*);
+int cudnnConvolutionForward(void*, const void*, void*, const void*, void*, const void*, void*, int, void*, size_t, const void*, void*, void*);
+int cudnnConvolutionBackwardData(void*, const void*, void*, const void*, void*, const void*, void*, int, void*, size_t, const void*, void*, void*);
+int cudnnConvolutionBackwardFilter(void*, const void*, void*, const void*, void*, const void*, void*, int, void*, size_t, const void*, void*, void*);
+}
