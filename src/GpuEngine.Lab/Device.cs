@@ -1,6 +1,9 @@
 using GpuEngine.Core;
 using GpuEngine.Core.Cpu;
 using GpuEngine.Core.Devices;
+using GpuEngine.Cuda;
+using GpuEngine.Cuda.Interop;
+using GpuEngine.Cuda.Runtime;
 
 namespace GpuEngine.Lab;
 
@@ -16,11 +19,35 @@ public static class Device
     public static IDevice Open(string name, int threads = 0)
     {
         if (threads < 0) throw new UserException($"--threads must be at least 1, but is {threads}.");
-        return name switch
+        switch (name)
         {
-            "auto" or "cpu" => new CpuDevice(threads),
-            "cuda" or "sim" => throw new UserException($"The device '{name}' is not part of this build yet; use --device cpu."),
-            _ => throw new UserException(NearestName.Sentence("device", name, Names)),
-        };
+            case "auto":
+                return HasCuda() ? new CudaDevice(options: Options()) : new CpuDevice(threads);
+            case "cpu":
+                return new CpuDevice(threads);
+            case "cuda":
+                return new CudaDevice(options: Options());
+            case "sim":
+                Simulator.Use();
+                return new CudaDevice(options: Options());
+            default:
+                throw new UserException(NearestName.Sentence("device", name, Names));
+        }
+    }
+
+    private static CudaDeviceOptions Options() => new() { Warn = text => Console.Error.WriteLine(text) };
+
+    /// <summary>Whether a CUDA device and the compiler for its kernels are there; finding out must not fail.</summary>
+    private static bool HasCuda()
+    {
+        if (!NativeLibraries.IsAvailable(CudaLibrary.Driver) || !NativeLibraries.IsAvailable(CudaLibrary.Nvrtc)) return false;
+        try
+        {
+            return CudaDevices.Count > 0;
+        }
+        catch (Exception exception) when (exception is UserException or CudaException)
+        {
+            return false;
+        }
     }
 }

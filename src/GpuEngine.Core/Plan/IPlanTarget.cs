@@ -16,4 +16,10 @@ public interface IPlanTarget
 
     /// <summary>True when bf16 tensors must be widened to f32 for every computation (a device without bf16 kernels).</summary>
     bool WidensBf16 { get; }
+
+    /// <summary>
+    /// The device's own rewrite of the lowered program (joining launches, say), just before storage is assigned. It must keep
+    /// names, order and types of outputs, and the updates.
+    /// </summary>
+    TensorProgram Rewrite(TensorProgram program) => program;
 }

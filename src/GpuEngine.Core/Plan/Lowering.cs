@@ -7,7 +7,9 @@ public static class Lowering
 {
     public static TensorProgram Apply(TensorProgram program, IPlanTarget target)
     {
-        if (target.WidensBf16) program = program.Map(Traversal.Rewrite(program.Roots, Widen));
+        // A fused op that is going to be decomposed is widened as a whole, so that its parts are not rounded one by one.
+        program = program.Map(Traversal.Rewrite(
+            program.Roots, (node, inputs) => target.WidensBf16 || (node.Op is FusedOp && !target.HasKernel(node)) ? Widen(node, inputs) : null));
         return program.Map(Traversal.Rewrite(program.Roots, (node, inputs) => Lower(node, inputs, target)));
     }
 

@@ -1,0 +1,87 @@
+using GpuEngine.Core.Graph;
+using GpuEngine.Cuda.Codegen;
+using GpuEngine.Cuda.Interop;
+using GpuEngine.Cuda.Runtime;
+
+namespace GpuEngine.Cuda.Launchers;
+
+/// <summary>
+/// A product by cuBLAS. Row-major C = op(A) op(B) is the column-major C' = op(B)' op(A)'. f32 is computed in f32, TF32 only
+/// when asked for; bf16 is summed in f32. A bias is added by a second, generated launch.
+/// </summary>
+internal sealed unsafe class CublasProduct : CudaKernel
+{
+    private readonly Product _product;
+    private readonly cudaDataType_t _type;
+    private readonly cublasComputeType_t _compute;
+    private readonly LaunchShape _biasShape;
+
+    public CublasProduct(Node node, CudaLimits limits, Product product) : base(node)
+    {
+        _product = product;
+        _type = product.DType switch
+        {
+            DType.F64 => cudaDataType_t.CUDA_R_64F,
+            DType.BF16 => cudaDataType_t.CUDA_R_16BF,
+            _ => cudaDataType_t.CUDA_R_32F,
+        };
+        _compute = product.DType switch
+        {
+            DType.F64 => cublasComputeType_t.CUBLAS_COMPUTE_64F,
+            DType.F32 when limits.AllowTf32 => cublasComputeType_t.CUBLAS_COMPUTE_32F_FAST_TF32,
+            _ => cublasComputeType_t.CUBLAS_COMPUTE_32F,
+        };
+        // What NVIDIA recommends: 32 MiB from Hopper on, 4 MiB before.
+        WorkspaceBytes = limits.Architecture >= 90 ? 32L << 20 : 4L << 20;
+        _biasShape = new LaunchShape(new Dim3((uint)limits.Blocks(product.M * product.N, 256)), new Dim3(256));
+        Requests = product.Bias
+            ? [new KernelRequest("add_bias", "add_bias") { GeneratedText = ProductSource.AddBias, Defines = [KernelRequest.Define("T", product.DType)] }]
+            : [];
+    }
+
+    public override long WorkspaceBytes { get; }
+
+    public override IReadOnlyList<KernelRequest> Requests { get; }
+
+    /// <summary>Whether the extents are what cuBLAS takes: 32-bit and not empty.</summary>
+    public static bool Fits(Product p) =>
+        p.M > 0 && p.N > 0 && p.K > 0 && p.Batch > 0 && Math.Max(Math.Max(p.M, p.N), Math.Max(p.K, p.Batch)) <= int.MaxValue;
+
+    public override void Launch(CudaStream stream)
+    {
+        var handle = Library!.Cublas(stream);
+        Cublas.cublasSetWorkspace_v2(handle, Workspace.Raw, (nuint)WorkspaceBytes).ThrowIfFailed();
+        var p = _product;
+        // Scale factors are in the compute type and read by the host before the call returns.
+        double one64 = 1, zero64 = 0;
+        float one32 = 1, zero32 = 0;
+        void* one = p.DType == DType.F64 ? &one64 : &one32;
+        void* zero = p.DType == DType.F64 ? &zero64 : &zero32;
+        var (ta, tb) = (Operation(p.TransposeA), Operation(p.TransposeB));
+        var (lda, ldb) = (p.TransposeA ? p.M : p.K, p.TransposeB ? p.K : p.N);
+        if (p.Batch == 1)
+        {
+            Cublas.cublasGemmEx(
+                handle, tb, ta, (int)p.N, (int)p.M, (int)p.K, one, In(1).Raw, _type, (int)ldb, In(0).Raw, _type, (int)lda,
+                zero, Out(0).Raw, _type, (int)p.N, _compute, cublasGemmAlgo_t.CUBLAS_GEMM_DEFAULT).ThrowIfFailed();
+        }
+        else
+        {
+            Cublas.cublasGemmStridedBatchedEx(
+                handle, tb, ta, (int)p.N, (int)p.M, (int)p.K, one, In(1).Raw, _type, (int)ldb, p.K * p.N,
+                In(0).Raw, _type, (int)lda, p.M * p.K, zero, Out(0).Raw, _type, (int)p.N, p.M * p.N, (int)p.Batch,
+                _compute, cublasGemmAlgo_t.CUBLAS_GEMM_DEFAULT).ThrowIfFailed();
+        }
+
+        if (!p.Bias) return;
+        var arguments = new KernelArguments();
+        arguments.Add(Out(0));
+        arguments.Add(In(2));
+        arguments.Add(p.N);
+        arguments.Add(p.M * p.N);
+        Function().Launch(stream, _biasShape, ref arguments);
+    }
+
+    private static cublasOperation_t Operation(bool transpose) =>
+        transpose ? cublasOperation_t.CUBLAS_OP_T : cublasOperation_t.CUBLAS_OP_N;
+}

@@ -1,0 +1,64 @@
+using GpuEngine.Cuda.Runtime;
+
+namespace GpuEngine.Cuda.Launchers;
+
+/// <summary>
+/// What a launcher plans with: the device's sizes, as plain numbers, so that planning is pure and is tested without a GPU.
+/// </summary>
+public sealed record CudaLimits
+{
+    /// <summary>Ten times the major compute capability plus the minor one: 90 for sm_90.</summary>
+    public int Architecture { get; init; } = 90;
+
+    public int Multiprocessors { get; init; } = 132;
+
+    public int ThreadsPerMultiprocessor { get; init; } = 2048;
+
+    public int ThreadsPerBlock { get; init; } = 1024;
+
+    /// <summary>Shared memory of a block without asking for more.</summary>
+    public int SharedBytesPerBlock { get; init; } = 48 * 1024;
+
+    /// <summary>Shared memory of a block whose kernel asks for it.</summary>
+    public int SharedBytesPerBlockOptIn { get; init; } = 227 * 1024;
+
+    public long L2Bytes { get; init; } = 50L << 20;
+
+    public bool SupportsClusters { get; init; } = true;
+
+    public bool SupportsCooperativeLaunch { get; init; } = true;
+
+    /// <summary>Whether cuBLAS can be called; without it a generated kernel multiplies matrices.</summary>
+    public bool HasCublas { get; init; }
+
+    /// <summary>Whether cuBLASLt can be called.</summary>
+    public bool HasCublasLt { get; init; }
+
+    /// <summary>Whether f32 products may be rounded to TF32. Off unless asked for by name.</summary>
+    public bool AllowTf32 { get; init; }
+
+    /// <summary>The limits of a real or simulated device; libraries are left to the caller.</summary>
+    public static CudaLimits Of(CudaDeviceProperties properties) => new()
+    {
+        Architecture = properties.Architecture,
+        Multiprocessors = properties.MultiprocessorCount,
+        ThreadsPerMultiprocessor = properties.MaxThreadsPerMultiprocessor,
+        ThreadsPerBlock = properties.MaxThreadsPerBlock,
+        SharedBytesPerBlock = properties.SharedBytesPerBlock,
+        SharedBytesPerBlockOptIn = properties.SharedBytesPerBlockOptIn,
+        L2Bytes = properties.L2Bytes,
+        SupportsClusters = properties.SupportsClusters,
+        SupportsCooperativeLaunch = properties.SupportsCooperativeLaunch,
+    };
+
+    /// <summary>
+    /// Blocks for a grid-stride loop over <paramref name="work"/> threads' worth of items: enough to fill the device
+    /// <paramref name="waves"/> times, never more than there is work for, at least one.
+    /// </summary>
+    public int Blocks(long work, int blockThreads, int waves = 4)
+    {
+        var wanted = (work + blockThreads - 1) / blockThreads;
+        var resident = (long)Multiprocessors * Math.Max(1, ThreadsPerMultiprocessor / blockThreads);
+        return (int)Math.Clamp(wanted, 1, resident * waves);
+    }
+}
