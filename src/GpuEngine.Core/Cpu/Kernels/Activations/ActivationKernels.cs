@@ -24,6 +24,20 @@ internal static class ActivationKernels
         RegisterActivation<Hardsigmoid>();
         RegisterActivation<Hardswish>();
         CpuKernels.Register<ActivationBackwardOp>((node, _) => Create(node, ((ActivationBackwardOp)node.Op).Of));
+        CpuKernels.Register<PReluOp>(ChannelKernels.PRelu);
+        CpuKernels.Register<PReluBackwardOp>(ChannelKernels.PReluBackward);
+        CpuKernels.Register<SReluOp>(ChannelKernels.SRelu);
+        CpuKernels.Register<SReluBackwardOp>(ChannelKernels.SReluBackward);
+        CpuKernels.Register<MaxoutOp>(MaxoutKernels.Forward);
+        CpuKernels.Register<MaxoutBackwardOp>(MaxoutKernels.Backward);
+        CpuKernels.Register<SoftmaxOp>(SoftmaxKernels.Forward);
+        CpuKernels.Register<SoftmaxBackwardOp>(SoftmaxKernels.Backward);
+        CpuKernels.Register<DropoutOp>((node, _) => CpuKernels.Typed(
+            node.Outputs[0].DType, () => new DropoutKernel<float>(node), () => new DropoutKernel<double>(node)));
+        CpuKernels.Register<EmbeddingOp>(GatherKernels.GatherRows);
+        CpuKernels.Register<CrossEntropyOp>(CrossEntropyKernels.Forward);
+        CpuKernels.Register<CrossEntropyBackwardOp>(CrossEntropyKernels.Backward);
+        PointwiseLossKernels.Register();
     }
 
     private static void RegisterActivation<TOp>() where TOp : Activation =>
