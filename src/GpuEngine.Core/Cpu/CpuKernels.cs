@@ -16,6 +16,7 @@ public static class CpuKernels
     static CpuKernels()
     {
         PrimitiveKernels.Register();
+        ActivationKernels.Register();
         Kernels.Norms.NormKernels.Register();
     }
 

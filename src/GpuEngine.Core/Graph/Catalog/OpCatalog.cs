@@ -37,7 +37,9 @@ public static class OpCatalog
     // One line per op, grouped as the folders are.
     private static IEnumerable<OpSpec> BuiltIn() =>
     [
-        Relu.Spec,
+        .. Activations.All, PReluOp.Spec, SReluOp.Spec, MaxoutOp.Spec, Glu.Spec,
+        SoftmaxOp.Spec, SoftmaxOp.LogSpec, DropoutOp.Spec, EmbeddingOp.Spec,
+        CrossEntropyOp.Spec, NegativeLogLikelihood.Spec, MseLoss.Spec, L1Loss.Spec, HuberLoss.Spec, HuberLoss.SmoothL1Spec, BinaryCrossEntropyWithLogits.Spec,
         LinearOp.Spec,
         BatchNormOp.Spec,
         GroupNormOp.Spec,

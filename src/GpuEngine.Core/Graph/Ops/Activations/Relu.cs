@@ -1,6 +1,6 @@
 namespace GpuEngine.Core.Graph;
 
-/// <summary>max(x, 0), with derivative 0 at 0 (Glorot, Bordes and Bengio 2011). NaN stays NaN.</summary>
+/// <summary>max(x, 0), with derivative 0 at 0 (Glorot, Bordes and Bengio 2011). NaN stays NaN and, as in torch, passes the gradient.</summary>
 public sealed record Relu : Activation
 {
     internal static readonly OpSpec Spec = OpSpec.Of(new Relu(), "max(x, 0)");
@@ -9,7 +9,7 @@ public sealed record Relu : Activation
 
     public override Tensor Define(Tensor x) => F.Maximum(x, F.Scalar(0, x.DType));
 
-    public override Tensor Derivative(Tensor x) => F.Cast(F.Gt(x, F.Scalar(0, x.DType)), x.DType);
+    public override Tensor Derivative(Tensor x) => F.Cast(F.Not(F.Le(x, F.Scalar(0, x.DType))), x.DType);
 }
 
 public static partial class F
