@@ -15,7 +15,9 @@ public sealed class EvalStep
         var target = F.Input(Target, DType.I32, [inputShape[0]]);
         var logits = F.Cast(model.Model.Forward(F.Cast(input, compute), model.NewTrace(false, compute)), DType.F32);
         Tensor[] roots = [logits, loss.Sum(logits, target), TrainStep.Correct(logits, target)];
-        Program = new TensorProgram("eval_step", [new(Logits, roots[0]), new(LossSum, roots[1]), new(Correct, roots[2])]);
+        var fused = FuseActivations.Apply(roots);
+        Program = new TensorProgram(
+            "eval_step", [new(Logits, fused[roots[0]]), new(LossSum, fused[roots[1]]), new(Correct, fused[roots[2]])]);
     }
 
     public TensorProgram Program { get; }

@@ -51,7 +51,7 @@ internal readonly unsafe struct Avx2Simd<T> : ISimd<Vector256<T>, T>
 
     public static Vector256<T> Sqrt(Vector256<T> value) => Vector256.Sqrt(value);
 
-    public static Vector256<T> WherePositive(Vector256<T> x, Vector256<T> value) => Vector256.GreaterThan(x, Vector256<T>.Zero) & value;
+    public static Vector256<T> WherePositive(Vector256<T> x, Vector256<T> value) => Vector256.AndNot(value, Vector256.LessThanOrEqual(x, Vector256<T>.Zero));
 
     // The instruction returns its second operand when the operands do not compare.
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

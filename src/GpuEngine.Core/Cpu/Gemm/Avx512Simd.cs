@@ -51,7 +51,7 @@ internal readonly unsafe struct Avx512Simd<T> : ISimd<Vector512<T>, T>
 
     public static Vector512<T> Sqrt(Vector512<T> value) => Vector512.Sqrt(value);
 
-    public static Vector512<T> WherePositive(Vector512<T> x, Vector512<T> value) => Vector512.GreaterThan(x, Vector512<T>.Zero) & value;
+    public static Vector512<T> WherePositive(Vector512<T> x, Vector512<T> value) => Vector512.AndNot(value, Vector512.LessThanOrEqual(x, Vector512<T>.Zero));
 
     // The instruction returns its second operand when the operands do not compare.
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

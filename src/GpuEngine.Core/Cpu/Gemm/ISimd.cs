@@ -50,7 +50,7 @@ public unsafe interface ISimd<TVec, T>
 
     static abstract TVec Sqrt(TVec value);
 
-    /// <summary><paramref name="value"/> where <paramref name="x"/> is above 0, else (NaN included) 0.</summary>
+    /// <summary>0 where <paramref name="x"/> is at or below 0, else (where x is NaN, too) <paramref name="value"/>.</summary>
     static abstract TVec WherePositive(TVec x, TVec value);
 
     /// <summary>The larger of the two; <paramref name="right"/> where one of them is NaN.</summary>

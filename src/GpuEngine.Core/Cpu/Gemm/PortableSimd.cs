@@ -51,7 +51,7 @@ internal readonly unsafe struct PortableSimd<T> : ISimd<Vector<T>, T>
 
     public static Vector<T> Sqrt(Vector<T> value) => Vector.SquareRoot(value);
 
-    public static Vector<T> WherePositive(Vector<T> x, Vector<T> value) => Vector.GreaterThan(x, Vector<T>.Zero) & value;
+    public static Vector<T> WherePositive(Vector<T> x, Vector<T> value) => Vector.AndNot(value, Vector.LessThanOrEqual(x, Vector<T>.Zero));
 
     public static Vector<T> Max(Vector<T> left, Vector<T> right) =>
         Vector.ConditionalSelect(Vector.GreaterThan(left, right), left, right);

@@ -7,7 +7,7 @@ namespace GpuEngine.Core.Cpu.Kernels.Norms;
 
 /// <summary>
 /// The CPU kernels of the normalisations: generic classes closed over element type, register type, activation and residual.
-/// Activations that have no register form, and operands of mixed dtypes, run by decomposition.
+/// Activations without a functor (a user's own) and operands of mixed dtypes run by decomposition.
 /// </summary>
 internal static class NormKernels
 {
@@ -53,9 +53,10 @@ internal static class NormKernels
         where T : unmanaged, IBinaryFloatingPointIeee754<T>
         where TMaker : struct, IMaker => activation switch
     {
-        null => Residual<T, NoActivation<T>, TMaker>(node, workers, default, residual),
+        // The hot ones are written for registers of any width.
+        null or Graph.Identity => Residual<T, NoActivation<T>, TMaker>(node, workers, default, residual),
         Graph.Relu => Residual<T, ReluActivation<T>, TMaker>(node, workers, default, residual),
-        _ => null,
+        _ => ActivationFunctors.Visit(activation, new FunctorVisitor<T, TMaker>(node, workers, residual), out var kernel) ? kernel : null,
     };
 
     private static CpuKernel Residual<T, TActivation, TMaker>(Node node, int workers, TActivation activation, bool residual)
@@ -75,6 +76,14 @@ internal static class NormKernels
         if (GemmPlan.IsSupported(GemmKernel.Avx512)) return maker.Make<T, Vector512<T>, Avx512Simd<T>, TActivation, TResidual>(node, activation, workers);
         if (GemmPlan.IsSupported(GemmKernel.Avx2)) return maker.Make<T, Vector256<T>, Avx2Simd<T>, TActivation, TResidual>(node, activation, workers);
         return maker.Make<T, Vector<T>, PortableSimd<T>, TActivation, TResidual>(node, activation, workers);
+    }
+
+    private sealed class FunctorVisitor<T, TMaker>(Node node, int workers, bool residual) : IActivationVisitor<T, CpuKernel>
+        where T : unmanaged, IBinaryFloatingPointIeee754<T>
+        where TMaker : struct, IMaker
+    {
+        public CpuKernel Visit<TFunctor>(TFunctor functor) where TFunctor : struct, IActivationFunctor<T> =>
+            Residual<T, FunctorActivation<T, TFunctor>, TMaker>(node, workers, new(functor), residual);
     }
 
     private readonly struct BatchNormMaker : IMaker
