@@ -5,7 +5,6 @@ using GpuEngine.Core.Devices;
 using GpuEngine.Core.Graph;
 using GpuEngine.Lab.Measure;
 using GpuEngine.Lab.Reports;
-using GpuEngine.Nn.Data;
 using GpuEngine.Nn.Files;
 using GpuEngine.Nn.Training;
 

@@ -38,7 +38,7 @@ internal static class EvalCommand
                 ? RunConfig.FromJson(given, "the command line")
                 : RunConfig.FromJson(TrainingSetup.Merge(RunFolder.ReadConfig(folder), given), folder));
             using var device = Device.Open(config.Device, config.Threads ?? 0);
-            var result = Evaluation.Run(config, device, folder, file, parsed.GetValue(split)!, note => System.Console.Error.WriteLine(note));
+            var result = EvaluationJob.Run(config, device, folder, file, parsed.GetValue(split)!, note => System.Console.Error.WriteLine(note));
             if (parsed.GetValue(json))
             {
                 Output.Json(new JsonObject { ["loss"] = result.Loss, ["accuracy"] = result.Accuracy, ["error"] = result.Error, ["examples"] = result.Examples }, "-");

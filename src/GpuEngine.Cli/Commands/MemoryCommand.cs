@@ -1,6 +1,5 @@
 using System.CommandLine;
 using System.Text.Json.Nodes;
-using GpuEngine.Core;
 using GpuEngine.Lab;
 using GpuEngine.Lab.Measure;
 using GpuEngine.Nn.Training;

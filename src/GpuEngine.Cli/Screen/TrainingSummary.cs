@@ -1,4 +1,3 @@
-using GpuEngine.Core.Graph;
 using GpuEngine.Lab;
 using GpuEngine.Lab.Measure;
 using Spectre.Console;

@@ -18,6 +18,10 @@ public static class CpuKernels
     {
         PrimitiveKernels.Register();
         OptimizerKernels.Register();
+        Kernels.Norms.NormKernels.Register();
+        ConvolutionKernels.Register();
+        PoolingKernels.Register();
+        ActivationKernels.Register();
     }
 
     /// <summary>Adds or replaces the kernel of an op type.</summary>

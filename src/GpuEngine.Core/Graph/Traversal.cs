@@ -42,7 +42,9 @@ public static class Traversal
 
     /// <summary>
     /// Rebuilds a graph, oldest node first. <paramref name="rewrite"/> gets each node and its new inputs and returns the new
-    /// outputs, or null to apply the same op to the new inputs (the node itself when nothing changed).
+    /// outputs, or null to apply the same op to the new inputs (the node itself when nothing changed). Nodes that stay are
+    /// older than all new ones, so the numbers still increase along every edge; but a pass that wants to keep the order of
+    /// execution as well must renew every node itself.
     /// </summary>
     public static Dictionary<Tensor, Tensor> Rewrite(IEnumerable<Tensor> outputs, Func<Node, Tensor[], IReadOnlyList<Tensor>?> rewrite)
     {
@@ -51,13 +53,21 @@ public static class Traversal
         {
             using var scope = Scope.Restore(node.Scope);
             var inputs = node.Inputs.Select(t => map[t]).ToArray();
-            var result = rewrite(node, inputs) ?? Same(node, inputs);
+            var result = rewrite(node, inputs) ?? Rebuild(node, inputs);
             for (var i = 0; i < node.Outputs.Count; i++) map[node.Outputs[i]] = result[i];
         }
 
         return map;
     }
 
-    private static IReadOnlyList<Tensor> Same(Node node, Tensor[] inputs) =>
-        node.Op is Leaf ? node.Outputs : node.Op.Apply(inputs).Outputs;
+    /// <summary>The node's outputs when the inputs are its own, else those of its op applied to the new inputs.</summary>
+    internal static IReadOnlyList<Tensor> Rebuild(Node node, Tensor[] inputs)
+    {
+        for (var i = 0; i < inputs.Length; i++)
+        {
+            if (inputs[i] != node.Inputs[i]) return node.Op.Apply(inputs).Outputs;
+        }
+
+        return node.Outputs;
+    }
 }

@@ -17,10 +17,12 @@ public static class Lowering
     public static TensorProgram ToPrimitives(TensorProgram program) =>
         program.Map(Traversal.Rewrite(program.Roots, (node, inputs) => Lower(node, inputs, null)));
 
-    private static IReadOnlyList<Tensor>? Lower(Node node, Tensor[] inputs, IPlanTarget? target)
+    private static IReadOnlyList<Tensor> Lower(Node node, Tensor[] inputs, IPlanTarget? target)
     {
         if (node.Op is IdentityOp) return inputs;
-        if (node.Op is not FusedOp fused) return null;
+        // Plans run nodes in the order of their numbers. Nodes that stay as they are would move in front of all new ones (the
+        // transposes and masks of the last layers to the start of the step, living until they are needed): renew them too.
+        if (node.Op is not FusedOp fused) return node.Op is Leaf ? node.Outputs : node.Op.Apply(inputs).Outputs;
         var applied = fused.Apply(inputs);
         if (target is not null && target.HasKernel(applied)) return applied.Outputs;
         var outputs = fused.Decompose(inputs);
@@ -30,7 +32,7 @@ public static class Lowering
         foreach (var node2 in Traversal.Between(boundary, outputs))
         {
             var inputs2 = node2.Inputs.Select(t => map.GetValueOrDefault(t, t)).ToArray();
-            var result = Lower(node2, inputs2, target) ?? (node2.Op is Leaf ? node2.Outputs : node2.Op.Apply(inputs2).Outputs);
+            var result = Lower(node2, inputs2, target);
             for (var i = 0; i < result.Count; i++) map[node2.Outputs[i]] = result[i];
         }
 
@@ -39,8 +41,9 @@ public static class Lowering
 
     private static IReadOnlyList<Tensor>? Widen(Node node, Tensor[] inputs)
     {
-        var moves = node.Op is Leaf or ReshapeOp or DetachOp or PermuteOp or BroadcastToOp or SliceOp or PadOp or ConcatOp or PackOp or CastOp or IdentityOp;
-        if (moves || (inputs.All(t => t.DType != DType.BF16) && node.Outputs.All(t => t.DType != DType.BF16))) return null;
+        var moves = node.Op is ReshapeOp or DetachOp or PermuteOp or BroadcastToOp or SliceOp or PadOp or ConcatOp or PackOp or CastOp or IdentityOp;
+        if (node.Op is Leaf) return null;
+        if (moves || (inputs.All(t => t.DType != DType.BF16) && node.Outputs.All(t => t.DType != DType.BF16))) return node.Op.Apply(inputs).Outputs;
         var op = node.Op is RandomUniformOp random ? random with { DType = DType.F32 } : node.Op;
         var wide = op.Apply([.. inputs.Select(t => t.DType == DType.BF16 ? F.Cast(t, DType.F32) : t)]).Outputs;
         return [.. wide.Select((t, i) => F.Cast(t, node.Outputs[i].DType))];

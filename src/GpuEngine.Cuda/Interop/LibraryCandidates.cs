@@ -7,16 +7,16 @@ internal static class LibraryCandidates
     public const string FolderVariable = "GPUENGINE_CUDA_LIBRARY_PATH";
 
     /// <summary>
-    /// The candidates of <paramref name="catalog"/>. Names whose CUDA major version is above
+    /// The candidates of <paramref name="descriptor"/>. Names whose CUDA major version is above
     /// <paramref name="driverMajor"/> (0: unknown) come last in each folder, so that doctor can say why they are not used.
     /// </summary>
-    public static IReadOnlyList<LibraryCandidate> List(LibraryCatalog catalog, SearchMachine machine, int driverMajor)
+    public static IReadOnlyList<LibraryCandidate> List(LibraryDescriptor descriptor, SearchMachine machine, int driverMajor)
     {
         // Who names a file wants that file: falling back silently would hide a typo.
-        if (machine.Variable(catalog.Variable) is { Length: > 0 } file)
+        if (machine.Variable(descriptor.Variable) is { Length: > 0 } file)
             return [new(file, LibrarySource.Environment)];
 
-        var names = catalog.Files(machine.IsWindows)
+        var names = descriptor.Files(machine.IsWindows)
             .OrderBy(f => driverMajor > 0 && f.CudaMajor > driverMajor)
             .Select(f => f.Name)
             .ToArray();
@@ -26,7 +26,7 @@ internal static class LibraryCandidates
         foreach (var name in names)
             candidates.Add(new(name, LibrarySource.SystemLoader));
 
-        if (catalog.Library == CudaLibrary.Driver)
+        if (descriptor.Library == CudaLibrary.Driver)
         {
             // Never a toolkit's folder: its stubs/libcuda.so loads and then fails every call.
             if (!machine.IsWindows)
@@ -44,7 +44,7 @@ internal static class LibraryCandidates
             AddFolder(SearchMachine.Join(conda, machine.IsWindows ? "Library/bin" : "lib"), LibrarySource.Conda);
         foreach (var site in PythonFolders.SitePackages(machine))
         {
-            foreach (var wheel in catalog.Wheels(machine.IsWindows))
+            foreach (var wheel in descriptor.Wheels(machine.IsWindows))
                 AddFolder(SearchMachine.Join(site, wheel), LibrarySource.PythonWheel);
             // PyTorch for Windows carries the libraries in its own wheel.
             if (machine.IsWindows)

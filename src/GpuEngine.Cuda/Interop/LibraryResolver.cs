@@ -10,7 +10,7 @@ internal sealed class LibraryResolver
     private readonly SearchMachine _machine;
     private readonly LoadLibrary _load;
     private readonly Lock _lock = new();
-    private readonly Entry?[] _entries = new Entry?[LibraryCatalog.All.Count];
+    private readonly Entry?[] _entries = new Entry?[LibraryDescriptor.All.Count];
     private string? _simulator;
 
     /// <param name="machine">Where to search.</param>
@@ -61,16 +61,16 @@ internal sealed class LibraryResolver
 
     private string Advice(Entry entry)
     {
-        var catalog = LibraryCatalog.Of(entry.Resolution.Library);
+        var descriptor = LibraryDescriptor.Of(entry.Resolution.Library);
         if (_simulator is not null)
             return $"The simulator library '{_simulator}' cannot be loaded: build it with tools/cudasim/build.sh.";
-        if (_machine.Variable(catalog.Variable) is { Length: > 0 } file)
+        if (_machine.Variable(descriptor.Variable) is { Length: > 0 } file)
         {
-            return $"{catalog.Library.DisplayName()} cannot be loaded from '{file}', which {catalog.Variable} names: correct " +
+            return $"{descriptor.Library.DisplayName()} cannot be loaded from '{file}', which {descriptor.Variable} names: correct " +
                 "the variable, or unset it to search the usual places.";
         }
 
-        return catalog.Advice;
+        return descriptor.Advice;
     }
 
     private Entry Get(CudaLibrary library)
@@ -96,12 +96,12 @@ internal sealed class LibraryResolver
         foreach (var needed in Prerequisites(library))
             _ = Get(needed);
 
-        var catalog = LibraryCatalog.Of(library);
-        var driverMajor = catalog.Files(_machine.IsWindows).Any(f => f.CudaMajor > 0) ? DriverMajor() : 0;
+        var descriptor = LibraryDescriptor.Of(library);
+        var driverMajor = descriptor.Files(_machine.IsWindows).Any(f => f.CudaMajor > 0) ? DriverMajor() : 0;
         var probes = new List<LibraryProbe>();
-        foreach (var candidate in LibraryCandidates.List(catalog, _machine, driverMajor))
+        foreach (var candidate in LibraryCandidates.List(descriptor, _machine, driverMajor))
         {
-            var (probe, handle) = Try(catalog, candidate, driverMajor);
+            var (probe, handle) = Try(descriptor, candidate, driverMajor);
             probes.Add(probe);
             if (handle != 0)
             {
@@ -113,13 +113,13 @@ internal sealed class LibraryResolver
         return new(0, new(library, null, probes));
     }
 
-    private (LibraryProbe Probe, nint Handle) Try(LibraryCatalog catalog, LibraryCandidate candidate, int driverMajor)
+    private (LibraryProbe Probe, nint Handle) Try(LibraryDescriptor descriptor, LibraryCandidate candidate, int driverMajor)
     {
         LibraryProbe Failed(ProbeOutcome outcome, string detail) => new(candidate, outcome, detail);
 
         if (!candidate.IsBareName && !_machine.FileExists(candidate.Path))
             return (Failed(ProbeOutcome.NotFound, "no such file"), 0);
-        var major = catalog.Files(_machine.IsWindows)
+        var major = descriptor.Files(_machine.IsWindows)
             .FirstOrDefault(f => candidate.Path.EndsWith(f.Name, StringComparison.Ordinal)).CudaMajor;
         if (driverMajor > 0 && major > driverMajor && candidate.Source != LibrarySource.Environment)
         {
@@ -127,7 +127,7 @@ internal sealed class LibraryResolver
                 $"needs a driver for CUDA {major}, the one installed is for CUDA {driverMajor}"), 0);
         }
 
-        if (catalog.Library == CudaLibrary.Nvrtc && !candidate.IsBareName && !LoadBuiltins(candidate.Path, major)
+        if (descriptor.Library == CudaLibrary.Nvrtc && !candidate.IsBareName && !LoadBuiltins(candidate.Path, major)
             && candidate.Source != LibrarySource.Environment)
         {
             return (Failed(ProbeOutcome.Incomplete, "its builtins library (nvrtc-builtins) is not beside it"), 0);

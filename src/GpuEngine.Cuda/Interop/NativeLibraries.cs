@@ -48,10 +48,10 @@ public static class NativeLibraries
 
     private static nint ResolveImport(string name, Assembly assembly, DllImportSearchPath? path)
     {
-        foreach (var catalog in LibraryCatalog.All)
+        foreach (var descriptor in LibraryDescriptor.All)
         {
-            if (catalog.ImportName == name)
-                return Resolver.Load(catalog.Library);
+            if (descriptor.ImportName == name)
+                return Resolver.Load(descriptor.Library);
         }
 
         return 0;

@@ -37,7 +37,7 @@ public static class CudaDoctor
     /// <summary>Loads all libraries and opens every device once.</summary>
     public static DoctorReport Collect()
     {
-        var libraries = LibraryCatalog.All.Select(Examine).ToArray();
+        var libraries = LibraryDescriptor.All.Select(Examine).ToArray();
         var (devices, problem) = Devices();
         var verdict = Verdict(libraries, devices, problem);
         return new DoctorReport(
@@ -66,12 +66,12 @@ public static class CudaDoctor
                       $"sm_{usable.Properties.Architecture}{without}.");
     }
 
-    private static LibraryReport Examine(LibraryCatalog catalog)
+    private static LibraryReport Examine(LibraryDescriptor descriptor)
     {
-        var resolution = NativeLibraries.Resolve(catalog.Library);
+        var resolution = NativeLibraries.Resolve(descriptor.Library);
         return new LibraryReport(
-            catalog.Library, catalog.Library is CudaLibrary.Driver or CudaLibrary.Nvrtc, resolution.Path,
-            resolution.Found ? VersionOf(catalog.Library) : null, resolution.Probes, resolution.Found ? null : catalog.Advice);
+            descriptor.Library, descriptor.Library is CudaLibrary.Driver or CudaLibrary.Nvrtc, resolution.Path,
+            resolution.Found ? VersionOf(descriptor.Library) : null, resolution.Probes, resolution.Found ? null : descriptor.Advice);
     }
 
     /// <summary>The version a library tells without a device; null when it does not or cannot.</summary>

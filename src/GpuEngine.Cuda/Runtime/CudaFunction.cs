@@ -159,9 +159,7 @@ public sealed unsafe class CudaFunction
     /// <summary>Waits for the launch just queued, so that its error carries its name.</summary>
     private void Wait(CudaStream stream, in LaunchShape shape, int arguments)
     {
-        if (stream.IsCapturing)
-            return;
-        var status = CuDriver.cuStreamSynchronize(stream.Raw);
+        var status = stream.WaitUnlessCapturing();
         if (status != CUresult.CUDA_SUCCESS)
         {
             throw CudaException.From(status, $"Kernel {Name} ({shape}, {arguments} arguments)",

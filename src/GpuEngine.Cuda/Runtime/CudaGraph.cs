@@ -105,9 +105,9 @@ public sealed class CudaGraphExec : CudaResource
         stream.Note(_name);
         if (status != CUresult.CUDA_SUCCESS)
             throw stream.Failure(status, $"Launch of graph {_name}");
-        if (Context.SyncLaunches && !stream.IsCapturing)
+        if (Context.SyncLaunches)
         {
-            status = CuDriver.cuStreamSynchronize(stream.Raw);
+            status = stream.WaitUnlessCapturing();
             if (status != CUresult.CUDA_SUCCESS)
                 throw CudaException.From(status, $"Graph {_name}", "It ran and failed on the device.");
         }

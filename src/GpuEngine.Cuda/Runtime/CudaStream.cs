@@ -196,6 +196,15 @@ public sealed unsafe class CudaStream : CudaResource
         return new(context, stream);
     }
 
+    /// <summary>Waits for all work queued so far; while capturing, where waiting is not allowed, does nothing.</summary>
+    internal CUresult WaitUnlessCapturing()
+    {
+        // Asking may itself be the first call to hear of a failure, so its status counts like that of the waiting.
+        var status = CuDriver.cuStreamIsCapturing(Raw, out var capture);
+        var mayWait = status == CUresult.CUDA_SUCCESS && capture == CUstreamCaptureStatus.CU_STREAM_CAPTURE_STATUS_NONE;
+        return mayWait ? CuDriver.cuStreamSynchronize(Raw) : status;
+    }
+
     /// <summary>Remembers what was launched, for the message of an error that shows up later.</summary>
     internal void Note(string launch) => _recent.Add(launch);
 

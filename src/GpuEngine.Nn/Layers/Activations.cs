@@ -31,7 +31,7 @@ public sealed class PRelu : Module
     private readonly Parameter _weight;
 
     /// <param name="parameters">1, or one per channel.</param>
-    public PRelu(int parameters = 1) => _weight = Learn(new Parameter("weight", [parameters], Init.Constant(0.25)) { Decays = false });
+    public PRelu(int parameters = 1) => _weight = Learn(new Parameter("weight", [parameters], new Constant(0.25)) { Decays = false });
 
     public override Tensor Forward(Tensor input, Trace trace) => F.PRelu(input, trace[_weight]);
 
@@ -51,10 +51,10 @@ public sealed class SRelu : Module
 
     public SRelu(int channels)
     {
-        _tR = Learn(new Parameter("t_r", [channels], Init.Constant(1)) { Decays = false });
-        _aR = Learn(new Parameter("a_r", [channels], Init.Constant(1)) { Decays = false });
-        _tL = Learn(new Parameter("t_l", [channels], Init.Constant(0)) { Decays = false });
-        _aL = Learn(new Parameter("a_l", [channels], Init.Constant(0)) { Decays = false });
+        _tR = Learn(new Parameter("t_r", [channels], new Constant(1)) { Decays = false });
+        _aR = Learn(new Parameter("a_r", [channels], new Constant(1)) { Decays = false });
+        _tL = Learn(new Parameter("t_l", [channels], new Constant(0)) { Decays = false });
+        _aL = Learn(new Parameter("a_l", [channels], new Constant(0)) { Decays = false });
     }
 
     public override Tensor Forward(Tensor input, Trace trace) => F.SRelu(input, trace[_tR], trace[_aR], trace[_tL], trace[_aL]);

@@ -17,13 +17,12 @@ public sealed class Conv2d : Module
     {
         (_stride, _padding, _groups) = (stride, padding, groups);
         _text = $"conv2d {inChannels} -> {outChannels}, {kernel}x{kernel}";
-        _weight = Learn(new Parameter("weight", [outChannels, inChannels / groups, kernel, kernel], init ?? Init.TorchDefault));
-        var fanIn = inChannels / groups * kernel * kernel;
-        if (bias) _bias = Learn(new Parameter("bias", [outChannels], init is null ? Init.TorchBias(fanIn) : Init.Zeros));
+        _weight = Learn(new Parameter("weight", [outChannels, inChannels / groups, kernel, kernel], init ?? new Kaiming(normal: false, a: Math.Sqrt(5))));
+        if (bias) _bias = Learn(new Parameter("bias", [outChannels], init is null ? Initializer.DefaultBias(_weight.Shape) : new Constant(0)));
     }
 
     public override Tensor Forward(Tensor input, Trace trace) => F.Conv2d(
-        input, trace[_weight], _bias is null ? null : trace[_bias], [_stride, _stride], [_padding, _padding], groups: _groups);
+        input, trace[_weight], _bias is null ? null : trace[_bias], _stride, _padding, groups: _groups);
 
     public override string ToString() => _text;
 }
@@ -31,7 +30,7 @@ public sealed class Conv2d : Module
 /// <summary>Maximum over windows of [N, C, H, W]; the stride is the kernel.</summary>
 public sealed class MaxPool2d(int kernel) : Module
 {
-    public override Tensor Forward(Tensor input, Trace trace) => F.MaxPool2d(input, [kernel, kernel]);
+    public override Tensor Forward(Tensor input, Trace trace) => F.MaxPool2d(input, kernel).Output;
 
     public override string ToString() => $"max_pool2d {kernel}";
 }

@@ -14,8 +14,8 @@ public sealed class InstanceNorm : Module
     public InstanceNorm(int channels, double eps = 1e-5)
     {
         (_channels, _eps) = (channels, eps);
-        _weight = Learn(new Parameter("weight", [channels], Init.Ones));
-        _bias = Learn(new Parameter("bias", [channels], Init.Zeros));
+        _weight = Learn(new Parameter("weight", [channels], new Constant(1)));
+        _bias = Learn(new Parameter("bias", [channels], new Constant(0)));
     }
 
     /// <summary>

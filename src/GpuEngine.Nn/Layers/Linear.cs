@@ -18,9 +18,9 @@ public sealed class Linear : Module
     public Linear(int inFeatures, int outFeatures, bool bias = true, Initializer? init = null)
     {
         (_in, _out) = (inFeatures, outFeatures);
-        _weight = Learn(new Parameter("weight", [outFeatures, inFeatures], init ?? Init.TorchDefault));
+        _weight = Learn(new Parameter("weight", [outFeatures, inFeatures], init ?? new Kaiming(normal: false, a: Math.Sqrt(5))));
         // torch starts the bias uniformly too; with a deliberate weight initialiser the lectures start it at zero.
-        if (bias) _bias = Learn(new Parameter("bias", [outFeatures], init is null ? Init.TorchBias(inFeatures) : Init.Zeros));
+        if (bias) _bias = Learn(new Parameter("bias", [outFeatures], init is null ? Initializer.DefaultBias(_weight.Shape) : new Constant(0)));
     }
 
     public override Tensor Forward(Tensor input, Trace trace) => F.Linear(input, trace[_weight], _bias is null ? null : trace[_bias]);

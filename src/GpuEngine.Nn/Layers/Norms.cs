@@ -17,8 +17,8 @@ public sealed class BatchNorm : Module
     public BatchNorm(int features, double eps = 1e-5, double momentum = 0.1)
     {
         (_features, _eps, _momentum) = (features, eps, momentum);
-        _weight = Learn(new Parameter("weight", [features], Init.Ones));
-        _bias = Learn(new Parameter("bias", [features], Init.Zeros));
+        _weight = Learn(new Parameter("weight", [features], new Constant(1)));
+        _bias = Learn(new Parameter("bias", [features], new Constant(0)));
         _mean = Keep(new ModuleBuffer("running_mean", [features], 0));
         _var = Keep(new ModuleBuffer("running_var", [features], 1));
     }
@@ -49,8 +49,8 @@ public sealed class LayerNorm : Module
     public LayerNorm(int features, double eps = 1e-5)
     {
         (_features, _eps) = (features, eps);
-        _weight = Learn(new Parameter("weight", [features], Init.Ones));
-        _bias = Learn(new Parameter("bias", [features], Init.Zeros));
+        _weight = Learn(new Parameter("weight", [features], new Constant(1)));
+        _bias = Learn(new Parameter("bias", [features], new Constant(0)));
     }
 
     public override Tensor Forward(Tensor input, Trace trace) => F.LayerNorm(input, [_features], trace[_weight], trace[_bias], _eps);
@@ -70,8 +70,8 @@ public sealed class GroupNorm : Module
     public GroupNorm(int groups, int channels, double eps = 1e-5)
     {
         (_groups, _channels, _eps) = (groups, channels, eps);
-        _weight = Learn(new Parameter("weight", [channels], Init.Ones));
-        _bias = Learn(new Parameter("bias", [channels], Init.Zeros));
+        _weight = Learn(new Parameter("weight", [channels], new Constant(1)));
+        _bias = Learn(new Parameter("bias", [channels], new Constant(0)));
     }
 
     public override Tensor Forward(Tensor input, Trace trace) => F.GroupNorm(input, _groups, trace[_weight], trace[_bias], _eps);

@@ -1,4 +1,3 @@
-using GpuEngine.Core.Graph;
 using GpuEngine.Nn.Data;
 using GpuEngine.Nn.Initializers;
 using GpuEngine.Nn.Layers;
@@ -19,18 +18,18 @@ public static class LeNet5
         var (h, w) = (Pooled(example.Height, padding), Pooled(example.Width, padding));
         return new Sequential(
         [
-            ("conv1", new Conv2d(example.Channels, 6, 5, padding: padding, init: Init.HeNormal)),
+            ("conv1", new Conv2d(example.Channels, 6, 5, padding: padding, init: new Kaiming())),
             ("act1", Activate.Named(activation, 6)),
             ("pool1", new MaxPool2d(2)),
-            ("conv2", new Conv2d(6, 16, 5, init: Init.HeNormal)),
+            ("conv2", new Conv2d(6, 16, 5, init: new Kaiming())),
             ("act2", Activate.Named(activation, 16)),
             ("pool2", new MaxPool2d(2)),
             ("flatten", new Flatten()),
-            ("fc1", new Linear(16 * h * w, 120, init: Init.HeNormal)),
+            ("fc1", new Linear(16 * h * w, 120, init: new Kaiming())),
             ("act3", Activate.Named(activation, 120)),
-            ("fc2", new Linear(120, 84, init: Init.HeNormal)),
+            ("fc2", new Linear(120, 84, init: new Kaiming())),
             ("act4", Activate.Named(activation, 84)),
-            ("classifier", new Linear(84, classes, init: Init.LecunNormal)),
+            ("classifier", new Linear(84, classes, init: new LeCun())),
         ]);
     }
 

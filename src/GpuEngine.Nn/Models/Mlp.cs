@@ -1,5 +1,4 @@
 using GpuEngine.Core;
-using GpuEngine.Core.Graph;
 using GpuEngine.Nn.Initializers;
 using GpuEngine.Nn.Layers;
 
@@ -56,7 +55,7 @@ public static class Mlp
         if (options.Residual) AddResidual(layers, inputs, options);
         else AddPlain(layers, inputs, options);
         var features = options.Depth == 0 ? inputs : options.Width;
-        layers.Add(("classifier", new Linear(features, classes, init: Init.LecunNormal)));
+        layers.Add(("classifier", new Linear(features, classes, init: new LeCun())));
         return new Sequential(layers);
     }
 
@@ -100,7 +99,7 @@ public static class Mlp
     private static Initializer Default(string activation)
     {
         var name = activation.Split(':')[0];
-        return name is "sigmoid" or "tanh" or "softsign" ? Init.XavierNormal : name == "selu" ? Init.LecunNormal : Init.HeNormal;
+        return name is "sigmoid" or "tanh" or "softsign" ? new Xavier(true) : name == "selu" ? new LeCun() : new Kaiming();
     }
 
     private static Module? Norm(MlpOptions options) => options.Norm switch

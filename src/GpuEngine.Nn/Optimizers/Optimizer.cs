@@ -57,10 +57,11 @@ public abstract class Optimizer
     /// <param name="lr">The rate of this step, a float scalar (f64 rounds as torch does).</param>
     /// <param name="step">Steps done before this one, an i64 scalar: 0 at the first.</param>
     /// <param name="clip">A factor for the gradient, a float scalar (see F.ClipGradNorm), or null.</param>
+    /// <param name="decays">False leaves weight decay out, for parameters that are exempt from it.</param>
     /// <returns>The new parameters and states; as a variable's update each is written in place.</returns>
     public OptimizerUpdate Record(
-        Tensor param, Tensor grad, IReadOnlyDictionary<string, Tensor> state, Tensor lr, Tensor step, Tensor? clip = null) =>
-        _op.Record(param, grad, state, lr, step, clip);
+        Tensor param, Tensor grad, IReadOnlyDictionary<string, Tensor> state, Tensor lr, Tensor step, Tensor? clip = null, bool decays = true) =>
+        (decays ? _op : _op.WithoutWeightDecay()).Record(param, grad, state, lr, step, clip);
 
     /// <summary>The name, the rate and the rule's attributes; run files record it.</summary>
     public override string ToString() => $"{Name} lr={LearningRate} {_op}";

@@ -105,7 +105,7 @@ public static class CheckpointFile
     {
         if (!file.Tensors.TryGetValue(name, out var tensor) || !tensor.Shape.Select(d => (int)d).SequenceEqual(shape))
             throw new UserException($"The checkpoint {file.Path} has no tensor '{name}' of shape {shape}; it was made with {otherwise}, so use the options it was made with.");
-        var bytes = new byte[tensor.Length];
+        var bytes = new byte[tensor.ByteLength];
         file.ReadInto(name, bytes);
         var values = ElementData.ToDoubles(DTypes.Parse(tensor.Dtype.ToString()), bytes);
         return Array.ConvertAll(values, v => (float)v);

@@ -1,6 +1,6 @@
 using GpuEngine.Core.Devices;
 using GpuEngine.Core.Graph;
-using GpuEngine.Nn.Initializers;
+using GpuEngine.Core.Plan;
 using GpuEngine.Nn.Layers;
 
 namespace GpuEngine.Nn.Training;

@@ -1,6 +1,5 @@
 using GpuEngine.Core.Graph;
 using GpuEngine.Core.Plan;
-using GpuEngine.Nn.Layers;
 using GpuEngine.Nn.Optimizers;
 
 namespace GpuEngine.Nn.Training;
@@ -46,7 +45,7 @@ public sealed class TrainStep
         {
             var clip = F.ClipGradNorm(gradients, limit);
             factor = clip.Factor;
-            outputs.Add(new(GradNorm, clip.Norm));
+            outputs.Add(new(GradNorm, clip.TotalNorm));
         }
 
         for (var i = 0; i < gradients.Count; i++)
@@ -109,7 +108,7 @@ public sealed class TrainStep
         foreach (var (name, variable) in variables) _state.Add((group, name, variable, optimizer.InitialState(name)));
         var current = variables.ToDictionary(v => v.Key, v => v.Value.Value);
         using var scope = Scope.Enter("optimizer");
-        var update = (group.Decays ? optimizer : optimizer.WithoutWeightDecay()).Record(group.Arena.Value, gradient, current, lr, Step.Value, clip);
+        var update = optimizer.Record(group.Arena.Value, gradient, current, lr, Step.Value, clip, group.Decays);
         return [new(group.Arena, update.Param), .. update.State.Select(s => new VariableUpdate(variables[s.Key], s.Value))];
     }
 }

@@ -118,10 +118,10 @@ public sealed class Trainer : IDisposable
     public void RunStep(double learningRate)
     {
         var batch = _loader!.Take();
-        _executable!.Write<float>(TrainStep.Input, batch.Inputs);
-        _executable.Write<int>(TrainStep.Target, batch.Labels);
-        _executable.Write<double>(TrainStep.LearningRate, new ReadOnlySpan<double>(ref learningRate));
-        _executable.Run();
+        Executable.Write<float>(TrainStep.Input, batch.Inputs);
+        Executable.Write<int>(TrainStep.Target, batch.Labels);
+        Executable.Write<double>(TrainStep.LearningRate, new ReadOnlySpan<double>(ref learningRate));
+        Executable.Run();
     }
 
     public void Dispose()

@@ -84,7 +84,7 @@ public static class TrainingSetup
                     Residual = config.Residual ?? false,
                     Activation = config.Activation ?? "relu",
                     Dropout = config.Dropout ?? 0,
-                    Init = config.Init is null or "lsuv" ? config.Init == "lsuv" ? Init.Orthogonal() : null : Initializer.Parse(config.Init),
+                    Init = config.Init is null ? null : Initializer.Create(config.Init),
                 });
             case "lenet5":
                 return LeNet5.Create(example, classes, config.Activation ?? "relu");
@@ -134,8 +134,15 @@ public static class TrainingSetup
         ? $"mlp depth={config.Depth} width={config.Width} norm={config.Norm} activation={config.Activation ?? "relu"} residual={config.Residual ?? false}"
         : $"{config.Model} activation={config.Activation ?? "relu"}";
 
-    private static NormKind NormOf(string name) => Enum.GetValues<NormKind>().Cast<NormKind?>().FirstOrDefault(k => k!.Value.ToString().ToLowerInvariant() == name)
-        ?? throw new UserException(NearestName.Sentence("norm", name, [.. Enum.GetValues<NormKind>().Select(k => k.ToString().ToLowerInvariant())]));
+    private static NormKind NormOf(string name) => name switch
+    {
+        "none" => NormKind.None,
+        "batch" => NormKind.Batch,
+        "layer" => NormKind.Layer,
+        "group" => NormKind.Group,
+        "instance" => NormKind.Instance,
+        _ => throw new UserException(NearestName.Sentence("norm", name, ["batch", "group", "layer", "instance", "none"])),
+    };
 
     private static void Check(RunConfig config)
     {

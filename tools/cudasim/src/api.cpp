@@ -2,6 +2,7 @@
 #include "../include/cudasim.h"
 
 #include <cstdio>
+#include <cstdlib>
 #include <map>
 #include <mutex>
 
@@ -153,12 +154,29 @@ std::string counters_json() {
 using namespace cudasim;
 
 namespace {
+
+void write_report() {
+    const auto path = settings().report;
+    if (path.empty()) return;
+    if (settings().check_memory) report_leaks();
+    if (FILE* file = std::fopen(path.c_str(), "w")) {
+        std::fprintf(file, "{\"findings\":%s,\n\"launches\":%s}\n", findings_json().c_str(), counters_json().c_str());
+        std::fclose(file);
+    }
+}
+
 const char* keep_text(std::string text) {
     static thread_local std::string kept_text;
     kept_text = std::move(text);
     return kept_text.c_str();
 }
 }  // namespace
+
+void cudasim::report_when_process_ends() {
+    // Called by cuInit, when everything that is written has been constructed: exit undoes things in reverse.
+    static const int registered = std::atexit(write_report);
+    (void)registered;
+}
 
 CUDASIM_API const char* cudasim_build_id() { return keep_text("cudasim 1 " + host_compiler_version()); }
 CUDASIM_API int cudasim_set_option(const char* name, const char* value) { return name && value && set_option(name, value) ? 0 : 1; }

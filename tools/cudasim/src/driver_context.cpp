@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "driver.h"
+#include "findings.h"
 
 namespace cudasim {
 
@@ -62,6 +63,7 @@ CUDASIM_API CUresult cuInit(unsigned flags) {
     if (settings().devices <= 0) return 100;
     initialised = true;
     region_base(0);
+    report_when_process_ends();
     return 0;
 }
 

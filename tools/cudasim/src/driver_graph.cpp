@@ -20,28 +20,25 @@ std::vector<GraphNode> copy_nodes(const Graph& graph) {
 }
 
 // Any order that respects the edges is right; with a seed, it is a random one.
-int replay(GraphExec& exec, Context& context) {
-    const auto n = exec.nodes.size();
+std::vector<size_t> replay_order(const std::vector<GraphNode>& nodes) {
+    const auto n = nodes.size();
     static uint64_t state = 88172645463325252ull;
-    std::vector<size_t> waiting(n), ready;
+    std::vector<size_t> waiting(n), order;
     std::vector<std::vector<size_t>> next(n);
     for (size_t i = 0; i < n; ++i) {
-        waiting[i] = exec.nodes[i].after.size();
-        for (const auto before : exec.nodes[i].after) next[before].push_back(i);
-        if (waiting[i] == 0) ready.push_back(i);
+        waiting[i] = nodes[i].after.size();
+        for (const auto before : nodes[i].after) next[before].push_back(i);
+        if (waiting[i] == 0) order.push_back(i);
     }
-    size_t first = 0;
-    while (first < ready.size()) {
+    for (size_t first = 0; first < order.size(); ++first) {
         if (settings().seed) {
             state = state * 6364136223846793005ull + settings().seed;
-            std::swap(ready[first], ready[first + (state >> 33) % (ready.size() - first)]);
+            std::swap(order[first], order[first + (state >> 33) % (order.size() - first)]);
         }
-        const auto node = ready[first++];
-        if (const int error = run_operation(context, exec.nodes[node].operation)) return error;
-        for (const auto after : next[node])
-            if (--waiting[after] == 0) ready.push_back(after);
+        for (const auto after : next[order[first]])
+            if (--waiting[after] == 0) order.push_back(after);
     }
-    return 0;
+    return order;
 }
 
 }  // namespace
@@ -77,7 +74,9 @@ CUDASIM_API CUresult cuGraphLaunch(void* handle, void* stream_handle) {
         invalidate(*stream);
         return 801;  // child graphs are not simulated
     }
-    return submit(*stream, {node_kernel, [exec, context] { return replay(*exec, *context); }, {}, "graph"});
+    for (const auto node : replay_order(exec->nodes))
+        if (const int error = submit(*stream, exec->nodes[node].operation)) return error;
+    return 0;
 }
 
 CUDASIM_API CUresult cuGraphExecUpdate_v2(void* handle, void* graph_handle, UpdateResult* result) {

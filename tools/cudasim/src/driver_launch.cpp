@@ -104,15 +104,15 @@ int launch(Function* f, Dim3 grid, Dim3 block, Dim3 cluster, size_t dynamic, boo
     if (cooperative &&
         grid.count() > static_cast<uint64_t>(s.multiprocessors) * static_cast<uint64_t>(blocks_per_multiprocessor(*f, threads, dynamic)))
         return 720;
-    KernelCall call{f, grid, block, cluster, dynamic, cooperative, {}};
+    auto call = std::make_shared<KernelCall>(KernelCall{f, grid, block, cluster, dynamic, cooperative, {}});
     for (size_t i = 0; i < f->sizes.size(); ++i) {
         if (!parameters[i]) return 1;
         std::vector<uint64_t> value((f->sizes[i] + 15) / 16 * 2);
         std::memcpy(value.data(), parameters[i], f->sizes[i]);
-        call.values.push_back(std::move(value));
+        call->values.push_back(std::move(value));
     }
     const int device = stream->context->device;
-    return submit(*stream, {node_kernel, [call = std::move(call), device] { return call.run(device); }, {}, f->name});
+    return submit(*stream, {node_kernel, [call = std::move(call), device] { return call->run(device); }, {}, f->name});
 }
 
 }  // namespace

@@ -70,13 +70,32 @@ int drain_until(const std::function<bool()>& done) {
     return error;
 }
 
+namespace {
+
+// Like drain_until, but what is missing may have to come from another thread (the other ranks of a collective).
+int wait_until(const std::function<bool()>& done) {
+    constexpr auto patience = std::chrono::seconds(20);
+    const auto start = std::chrono::steady_clock::now();
+    int error = drain_until(done);
+    while (!done()) {
+        if (std::chrono::steady_clock::now() - start > patience) return 909;  // on a device this would hang
+        driver_lock().unlock();
+        std::this_thread::sleep_for(std::chrono::microseconds(50));
+        driver_lock().lock();
+        if (const int failed = drain_until(done)) error = failed;
+    }
+    return error;
+}
+
+}  // namespace
+
 int drain(Stream& stream) {
-    const int error = drain_until([&] { return stream.queue.empty(); });
+    const int error = wait_until([&] { return stream.queue.empty(); });
     return stream.context->sticky ? stream.context->sticky : error;
 }
 
 int drain_all(Context& context) {
-    const int error = drain_until([&] {
+    const int error = wait_until([&] {
         return context.default_stream.queue.empty() &&
                std::all_of(context.streams.begin(), context.streams.end(), [](const auto& s) { return s->queue.empty(); });
     });
@@ -87,7 +106,7 @@ namespace {
 
 // The default stream comes after everything that blocking streams were given before.
 void drain_blocking(Context& context) {
-    drain_until([&] {
+    wait_until([&] {
         return std::all_of(context.streams.begin(), context.streams.end(),
                            [](const auto& s) { return !s->is_blocking() || s->queue.empty(); });
     });
@@ -143,8 +162,13 @@ int submit(Stream& stream, Operation operation) {
         stream.queue.push_back(std::move(operation));
         return 0;
     }
-    if (!stream.queue.empty()) drain(stream);
-    if (operation.may_start) drain_until(operation.may_start);
+    // What cannot start yet waits in the stream's queue, and so does everything after it.
+    if (!stream.queue.empty()) drain_until([&] { return stream.queue.empty(); });
+    if (stream.queue.empty() && operation.may_start) drain_until(operation.may_start);
+    if (!stream.queue.empty() || (operation.may_start && !operation.may_start())) {
+        stream.queue.push_back(std::move(operation));
+        return 0;
+    }
     const int error = run_operation(context, operation);
     return error == context.sticky ? 0 : error;  // a device error is reported by the next call
 }
@@ -152,7 +176,7 @@ int submit(Stream& stream, Operation operation) {
 int submit_and_wait(Context& context, Operation operation) {
     if (const int refused = refuse_in_capture()) return refused;
     if (const int error = submit(context.default_stream, std::move(operation))) return error;
-    return context.sticky;
+    return drain(context.default_stream);
 }
 
 Stream* stream_of(Context& context, void* handle) {
@@ -194,7 +218,7 @@ CUDASIM_API CUresult cuStreamDestroy_v2(void* handle) {
     STREAM_OR_RETURN(stream, handle);
     if (stream == &context->default_stream) return 400;
     if (stream->capture) invalidate(*stream);
-    else drain(*stream);
+    else if (const int error = drain(*stream); error == 909) return error;
     auto& streams = stream->context->streams;
     streams.erase(std::find_if(streams.begin(), streams.end(), [&](const auto& s) { return s.get() == handle; }));
     return 0;
@@ -333,8 +357,8 @@ CUDASIM_API CUresult cuEventSynchronize(void* handle) {
         event->capture->invalid = true;
         return 907;
     }
-    drain_until([&] { return event->completed >= event->submitted; });
-    return context->sticky;
+    const int error = wait_until([&] { return event->completed >= event->submitted; });
+    return context->sticky ? context->sticky : error;
 }
 
 CUDASIM_API CUresult cuEventQuery(void* handle) {

@@ -22,6 +22,7 @@ void report(const Finding& finding);
 uint64_t finding_count(const std::string& kind);  // "" counts all
 std::string findings_json();
 void clear_findings();
+void report_when_process_ends();
 
 // "file:line" of a code address in a loaded kernel image, or "" when unknown.
 std::string source_line(const KernelImage* image, uintptr_t pc);

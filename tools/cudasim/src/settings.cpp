@@ -76,6 +76,7 @@ const std::vector<Option>& options() {
         number("seed", &Settings::seed),
         number("deferred", &Settings::deferred),
         number("verbose", &Settings::verbose),
+        {"report", [](Settings& s, const std::string& text) { s.report = text; return true; }, [](const Settings& s) { return s.report; }},
         number("threads", &Settings::threads),
         number("devices", &Settings::devices),
         number("driver_version", &Settings::driver_version),

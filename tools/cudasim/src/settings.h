@@ -25,6 +25,7 @@ struct Settings {
     uint64_t seed = 0;    // 0: threads run in order; otherwise the seed of the random order
     bool deferred = false;  // streams run when something waits for them instead of at once
     bool verbose = false;   // findings are also written to stderr
+    std::string report;     // a file for findings, leaks and counters when the process ends
     // The faults; a negative number or zero means none.
     int64_t fail_alloc_at = 0, fail_alloc_above = -1;
     int no_driver = 0;  // 1: cuInit answers 100; any other number: that error

@@ -96,3 +96,65 @@ int nvrtcGetProgramLog(void*, char*);
 int nvrtcGetCUBINSize(void*, size_t*);
 int nvrtcGetCUBIN(void*, char*);
 }
+extern "C" {
+int cublasCreate_v2(void**);
+int cublasDestroy_v2(void*);
+int cublasSetMathMode(void*, int);
+int cublasSetStream_v2(void*, void*);
+int cublasSgemm_v2(void*, int, int, int, int, int, const float*, const float*, int, const float*, int, const float*, float*, int);
+int cublasDgemm_v2(void*, int, int, int, int, int, const double*, const double*, int, const double*, int, const double*, double*, int);
+int cublasGemmEx(void*, int, int, int, int, int, const void*, const void*, int, int, const void*, int, int, const void*, void*, int, int, int, int);
+int cublasSgemmStridedBatched(void*, int, int, int, int, int, const float*, const float*, int, long long, const float*, int, long long,
+                              const float*, float*, int, long long, int);
+int cublasLtCreate(void**);
+int cublasLtDestroy(void*);
+int cublasLtMatmulDescCreate(void**, int, int);
+int cublasLtMatmulDescDestroy(void*);
+int cublasLtMatmulDescSetAttribute(void*, int, const void*, size_t);
+int cublasLtMatrixLayoutCreate(void**, int, uint64_t, uint64_t, int64_t);
+int cublasLtMatrixLayoutDestroy(void*);
+int cublasLtMatrixLayoutSetAttribute(void*, int, const void*, size_t);
+int cublasLtMatmulPreferenceCreate(void**);
+int cublasLtMatmulPreferenceDestroy(void*);
+int cublasLtMatmulAlgoGetHeuristic(void*, void*, void*, void*, void*, void*, void*, int, void*, int*);
+int cublasLtMatmul(void*, void*, const void*, const void*, void*, const void*, void*, const void*, const void*, void*, void*, void*, const void*,
+                   void*, size_t, void*);
+}
+struct ncclUniqueId {
+    char internal[128];
+};
+extern "C" {
+int ncclGetVersion(int*);
+int ncclGetUniqueId(ncclUniqueId*);
+int ncclCommInitRank(void**, int, ncclUniqueId, int);
+int ncclCommInitAll(void**, int, const int*);
+int ncclCommDestroy(void*);
+int ncclCommCount(void*, int*);
+int ncclGroupStart();
+int ncclGroupEnd();
+int ncclAllReduce(const void*, void*, size_t, int, int, void*, void*);
+int ncclAllGather(const void*, void*, size_t, int, void*, void*);
+int ncclReduceScatter(const void*, void*, size_t, int, int, void*, void*);
+int ncclBroadcast(const void*, void*, size_t, int, int, void*, void*);
+int ncclSend(const void*, size_t, int, int, void*, void*);
+int ncclRecv(void*, size_t, int, int, void*, void*);
+}
+extern "C" {
+size_t cudnnGetVersion();
+int cudnnCreate(void**);
+int cudnnDestroy(void*);
+int cudnnCreateTensorDescriptor(void**);
+int cudnnDestroyTensorDescriptor(void*);
+int cudnnSetTensor4dDescriptor(void*, int, int, int, int, int, int);
+int cudnnCreateFilterDescriptor(void**);
+int cudnnDestroyFilterDescriptor(void*);
+int cudnnSetFilter4dDescriptor(void*, int, int, int, int, int, int);
+int cudnnCreateConvolutionDescriptor(void**);
+int cudnnDestroyConvolutionDescriptor(void*);
+int cudnnSetConvolution2dDescriptor(void*, int, int, int, int, int, int, int, int);
+int cudnnSetConvolutionGroupCount(void*, int);
+int cudnnGetConvolution2dForwardOutputDim(void*, void*, void*, int*, int*, int*, int*);
+int cudnnConvolutionForward(void*, const void*, void*, const void*, void*, const void*, void*, int, void*, size_t, const void*, void*, void*);
+int cudnnConvolutionBackwardData(void*, const void*, void*, const void*, void*, const void*, void*, int, void*, size_t, const void*, void*, void*);
+int cudnnConvolutionBackwardFilter(void*, const void*, void*, const void*, void*, const void*, void*, int, void*, size_t, const void*, void*, void*);
+}

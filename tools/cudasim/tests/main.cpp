@@ -7,6 +7,8 @@
 
 #include "harness.h"
 
+void measure_cost();
+
 int failures = 0;
 
 std::vector<Test>& tests() {
@@ -124,6 +126,10 @@ int main(int argc, char** argv) {
     void* context = nullptr;
     CHECK(cuDevicePrimaryCtxRetain(&context, 0));
     CHECK(cuCtxSetCurrent(context));
+    if (argc > 1 && std::strcmp(argv[1], "--cost") == 0) {
+        measure_cost();
+        return 0;
+    }
     int ran = 0, failed = 0;
     for (const auto& test : tests()) {
         if (argc > 1 && !std::strstr(test.name, argv[1])) continue;

@@ -43,6 +43,16 @@ internal readonly unsafe struct Avx2Simd<T> : ISimd<Vector256<T>, T>
 
     public static Vector256<T> Add(Vector256<T> left, Vector256<T> right) => left + right;
 
+    public static Vector256<T> Subtract(Vector256<T> left, Vector256<T> right) => left - right;
+
+    public static Vector256<T> Multiply(Vector256<T> left, Vector256<T> right) => left * right;
+
+    public static Vector256<T> Divide(Vector256<T> left, Vector256<T> right) => left / right;
+
+    public static Vector256<T> Sqrt(Vector256<T> value) => Vector256.Sqrt(value);
+
+    public static Vector256<T> WherePositive(Vector256<T> x, Vector256<T> value) => Vector256.AndNot(value, Vector256.LessThanOrEqual(x, Vector256<T>.Zero));
+
     // The instruction returns its second operand when the operands do not compare.
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector256<T> Max(Vector256<T> left, Vector256<T> right) => typeof(T) == typeof(float)

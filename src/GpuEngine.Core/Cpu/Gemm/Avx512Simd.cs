@@ -43,6 +43,16 @@ internal readonly unsafe struct Avx512Simd<T> : ISimd<Vector512<T>, T>
 
     public static Vector512<T> Add(Vector512<T> left, Vector512<T> right) => left + right;
 
+    public static Vector512<T> Subtract(Vector512<T> left, Vector512<T> right) => left - right;
+
+    public static Vector512<T> Multiply(Vector512<T> left, Vector512<T> right) => left * right;
+
+    public static Vector512<T> Divide(Vector512<T> left, Vector512<T> right) => left / right;
+
+    public static Vector512<T> Sqrt(Vector512<T> value) => Vector512.Sqrt(value);
+
+    public static Vector512<T> WherePositive(Vector512<T> x, Vector512<T> value) => Vector512.AndNot(value, Vector512.LessThanOrEqual(x, Vector512<T>.Zero));
+
     // The instruction returns its second operand when the operands do not compare.
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector512<T> Max(Vector512<T> left, Vector512<T> right) => typeof(T) == typeof(float)

@@ -10,9 +10,6 @@ internal readonly record struct GemmBlocking
     private const int BlockABytes = 512 * 1024;
     private const int MaxColumns = 4096;
 
-    /// <summary>Rows of the largest tile.</summary>
-    public required int TileRows { get; init; }
-
     /// <summary>Elements in a register; a panel of B is two registers wide.</summary>
     public required int Width { get; init; }
 
@@ -44,13 +41,12 @@ internal readonly record struct GemmBlocking
         var depth = Balanced(problem.K, MaxDepth, 4);
         return new GemmBlocking
         {
-            TileRows = tileRows,
             Width = width,
             Depth = depth,
             Rows = Balanced(problem.M, Math.Max(tileRows, BlockABytes / elementBytes / depth), 1),
             Columns = Balanced(problem.N, MaxColumns, 2 * width),
-            PackA = problem.K > 0 && (mustPackA || PaysA(problem, width, elementBytes)),
-            PackB = problem.K > 0 && (mustPackB || problem.TransB || PaysB(problem, tileRows, elementBytes)),
+            PackA = mustPackA || PaysA(problem, width, elementBytes),
+            PackB = mustPackB || problem.TransB || PaysB(problem, tileRows, elementBytes),
         };
     }
 

@@ -99,7 +99,7 @@ internal sealed unsafe class GemmDriver<T, TVec, TSimd, TPackA, TPackB, TEpilogu
                 PackB(_block, worker, _grid.Workers, BufferB(0));
                 break;
             case Phase.Multiply:
-                Multiply(_block, _grid, worker);
+                Multiply(_block, _grid, worker, packB: false);
                 break;
             case Phase.Walk:
                 Walk(_grid, worker, 0, Problem.Batch);
@@ -140,12 +140,13 @@ internal sealed unsafe class GemmDriver<T, TVec, TSimd, TPackA, TPackB, TEpilogu
             var block = GemmBlock.First(batch, Problem, _blocking);
             do
             {
-                if (_blocking.PackB) PackB(block, 0, 1, BufferB(worker));
-                Multiply(block, grid, worker);
+                Multiply(block, grid, worker, _blocking.PackB);
             }
             while (block.Next(Problem, _blocking));
         }
     }
+
+    private int Panels(GemmBlock block) => (block.Columns + _blocking.PanelWidth - 1) / _blocking.PanelWidth;
 
     private T* BufferB(int worker) => (T*)(_workspace + ((_byBatch ? worker : 0) * _bytesB));
 
@@ -164,31 +165,32 @@ internal sealed unsafe class GemmDriver<T, TVec, TSimd, TPackA, TPackB, TEpilogu
 
     private void PackB(GemmBlock block, int worker, int workers, T* buffer)
     {
-        var width = _blocking.PanelWidth;
-        var (start, end) = WorkerGrid.Part((block.Columns + width - 1) / width, worker, workers);
-        for (var panel = start; panel < end; panel++)
-        {
-            var columns = Math.Min(width, block.Columns - (panel * width));
-            _b.Pack<TSimd, TVec>(
-                buffer + ((nint)panel * width * block.Depth),
-                RoundUp(columns, TSimd.Width),
-                block.Batch,
-                block.K,
-                block.Depth,
-                block.Column + (panel * width),
-                columns);
-        }
+        var (start, end) = WorkerGrid.Part(Panels(block), worker, workers);
+        for (var panel = start; panel < end; panel++) PackPanel(block, panel, buffer);
+    }
+
+    private void PackPanel(GemmBlock block, int panel, T* buffer)
+    {
+        var column = panel * _blocking.PanelWidth;
+        var columns = Math.Min(_blocking.PanelWidth, block.Columns - column);
+        _b.Pack<TSimd, TVec>(
+            buffer + ((nint)column * block.Depth),
+            RoundUp(columns, TSimd.Width),
+            block.Batch,
+            block.K,
+            block.Depth,
+            block.Column + column,
+            columns);
     }
 
     /// <summary>A worker's rectangle of C, for one block of B.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private void Multiply(GemmBlock block, WorkerGrid grid, int worker)
+    private void Multiply(GemmBlock block, WorkerGrid grid, int worker, bool packB)
     {
         // A worker on whole products of its own has a grid of one.
         var cell = worker % grid.Workers;
         var (rowStart, rowEnd) = WorkerGrid.Part(Problem.M, cell / grid.Across, grid.Down);
-        var panels = (block.Columns + _blocking.PanelWidth - 1) / _blocking.PanelWidth;
-        var (panelStart, panelEnd) = WorkerGrid.Part(panels, cell % grid.Across, grid.Across);
+        var (panelStart, panelEnd) = WorkerGrid.Part(Panels(block), cell % grid.Across, grid.Across);
         if (rowStart == rowEnd || panelStart == panelEnd) return;
         if (_byDots)
         {
@@ -217,7 +219,7 @@ internal sealed unsafe class GemmDriver<T, TVec, TSimd, TPackA, TPackB, TEpilogu
             for (var i = 0; i < blocks; i++)
             {
                 var (start, end) = WorkerGrid.Part(rowEnd - rowStart, i, blocks);
-                MultiplyRows(&tile, block, worker, rowStart + start, end - start, panelStart, panelEnd);
+                MultiplyRows(&tile, block, worker, packB && i == 0, rowStart + start, end - start, panelStart, panelEnd);
             }
         }
     }
@@ -225,20 +227,21 @@ internal sealed unsafe class GemmDriver<T, TVec, TSimd, TPackA, TPackB, TEpilogu
     /// <summary>A block of rows, small enough that its packed A stays in the second-level cache.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private void MultiplyRows(
-        TileArguments<T>* tile, GemmBlock block, int worker, int rowStart, int rows, int panelStart, int panelEnd)
+        TileArguments<T>* tile,
+        GemmBlock block,
+        int worker,
+        bool packB,
+        int rowStart,
+        int rows,
+        int panelStart,
+        int panelEnd)
     {
-        var tiles = new TileRows(rows, TSimd.TileRows);
+        var tiles = new TileSplit(rows, TSimd.TileRows);
         T* a;
         var stridedRows = false;
         if (_blocking.PackA)
         {
             a = BufferA(worker);
-            for (var i = 0; i < tiles.Count; i++)
-            {
-                var (start, height) = tiles[i];
-                _a.Pack<TSimd, TVec>(
-                    a + ((nint)start * block.Depth), height, block.Batch, block.K, block.Depth, rowStart + start, height);
-            }
         }
         else
         {
@@ -257,6 +260,7 @@ internal sealed unsafe class GemmDriver<T, TVec, TSimd, TPackA, TPackB, TEpilogu
             var registers = (columns + TSimd.Width - 1) / TSimd.Width;
             tile->Lanes = columns - ((registers - 1) * TSimd.Width);
             var partial = tile->Lanes != TSimd.Width;
+            if (packB) PackPanel(block, panel, BufferB(worker));
             if (_blocking.PackB)
             {
                 tile->B = BufferB(worker) + ((nint)column * block.Depth);
@@ -280,6 +284,12 @@ internal sealed unsafe class GemmDriver<T, TVec, TSimd, TPackA, TPackB, TEpilogu
                 {
                     tile->A = a + ((nint)start * block.Depth);
                     tile->AStep = height;
+                    // Packed just before its first use: what the packer prefetches for the next tile arrives during this one.
+                    if (panel == panelStart)
+                    {
+                        _a.Pack<TSimd, TVec>(
+                            tile->A, height, block.Batch, block.K, block.Depth, rowStart + start, height);
+                    }
                 }
                 else
                 {

@@ -42,6 +42,17 @@ public unsafe interface ISimd<TVec, T>
 
     static abstract TVec Add(TVec left, TVec right);
 
+    static abstract TVec Subtract(TVec left, TVec right);
+
+    static abstract TVec Multiply(TVec left, TVec right);
+
+    static abstract TVec Divide(TVec left, TVec right);
+
+    static abstract TVec Sqrt(TVec value);
+
+    /// <summary>0 where <paramref name="x"/> is at or below 0, else (where x is NaN, too) <paramref name="value"/>.</summary>
+    static abstract TVec WherePositive(TVec x, TVec value);
+
     /// <summary>The larger of the two; <paramref name="right"/> where one of them is NaN.</summary>
     static abstract TVec Max(TVec left, TVec right);
 

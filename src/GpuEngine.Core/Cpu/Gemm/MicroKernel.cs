@@ -19,6 +19,9 @@ internal static unsafe class MicroKernel<T, TVec, TSimd, TTile, TEpilogue>
     where TTile : struct, ITile
     where TEpilogue : unmanaged, IGemmEpilogue<T>
 {
+    // A shallow tile is over before C could arrive.
+    private const int DeepEnoughToPrefetch = 64;
+
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     [SkipLocalsInit]
     public static void Run(TileArguments<T>* tile)
@@ -50,21 +53,7 @@ internal static unsafe class MicroKernel<T, TVec, TSimd, TTile, TEpilogue>
         var a8 = a + (8 * row1);
         var a12 = a + (12 * row1);
 
-        // C is needed at the end; asked for now, it arrives while the loop runs.
-        if (TTile.Rows > 0) Prefetch(tile, 0);
-        if (TTile.Rows > 1) Prefetch(tile, 1);
-        if (TTile.Rows > 2) Prefetch(tile, 2);
-        if (TTile.Rows > 3) Prefetch(tile, 3);
-        if (TTile.Rows > 4) Prefetch(tile, 4);
-        if (TTile.Rows > 5) Prefetch(tile, 5);
-        if (TTile.Rows > 6) Prefetch(tile, 6);
-        if (TTile.Rows > 7) Prefetch(tile, 7);
-        if (TTile.Rows > 8) Prefetch(tile, 8);
-        if (TTile.Rows > 9) Prefetch(tile, 9);
-        if (TTile.Rows > 10) Prefetch(tile, 10);
-        if (TTile.Rows > 11) Prefetch(tile, 11);
-        if (TTile.Rows > 12) Prefetch(tile, 12);
-        if (TTile.Rows > 13) Prefetch(tile, 13);
+        if (tile->K >= DeepEnoughToPrefetch) PrefetchC(tile);
 
         for (var k = tile->K; k != 0; k--)
         {
@@ -165,6 +154,23 @@ internal static unsafe class MicroKernel<T, TVec, TSimd, TTile, TEpilogue>
             b += bStep;
         }
 
+        if (tile->AddC)
+        {
+            if (TTile.Rows > 0) AddOld(tile, 0, ref x0, ref y0, mask);
+            if (TTile.Rows > 1) AddOld(tile, 1, ref x1, ref y1, mask);
+            if (TTile.Rows > 2) AddOld(tile, 2, ref x2, ref y2, mask);
+            if (TTile.Rows > 3) AddOld(tile, 3, ref x3, ref y3, mask);
+            if (TTile.Rows > 4) AddOld(tile, 4, ref x4, ref y4, mask);
+            if (TTile.Rows > 5) AddOld(tile, 5, ref x5, ref y5, mask);
+            if (TTile.Rows > 6) AddOld(tile, 6, ref x6, ref y6, mask);
+            if (TTile.Rows > 7) AddOld(tile, 7, ref x7, ref y7, mask);
+            if (TTile.Rows > 8) AddOld(tile, 8, ref x8, ref y8, mask);
+            if (TTile.Rows > 9) AddOld(tile, 9, ref x9, ref y9, mask);
+            if (TTile.Rows > 10) AddOld(tile, 10, ref x10, ref y10, mask);
+            if (TTile.Rows > 11) AddOld(tile, 11, ref x11, ref y11, mask);
+            if (TTile.Rows > 12) AddOld(tile, 12, ref x12, ref y12, mask);
+            if (TTile.Rows > 13) AddOld(tile, 13, ref x13, ref y13, mask);
+        }
         if (TTile.Rows > 0) Finish(tile, 0, x0, y0, mask);
         if (TTile.Rows > 1) Finish(tile, 1, x1, y1, mask);
         if (TTile.Rows > 2) Finish(tile, 2, x2, y2, mask);
@@ -181,15 +187,31 @@ internal static unsafe class MicroKernel<T, TVec, TSimd, TTile, TEpilogue>
         if (TTile.Rows > 13) Finish(tile, 13, x13, y13, mask);
     }
 
+    /// <summary>C is needed at the end; asked for at the start, it arrives while the loop runs.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static void Prefetch(TileArguments<T>* tile, int row)
+    private static void PrefetchC(TileArguments<T>* tile)
     {
-        var c = tile->C + (row * tile->Ldc);
-        TSimd.Prefetch(c);
-        if (TTile.Columns > 1) TSimd.Prefetch(c + TSimd.Width);
+        var c = tile->C;
+        for (var i = 0; i < TTile.Rows; i++)
+        {
+            TSimd.Prefetch(c);
+            TSimd.Prefetch(c + ((TTile.Columns - 1) * TSimd.Width));
+            c += tile->Ldc;
+        }
     }
 
-    /// <summary>Adds what C holds, applies the epilogue and stores one row of the tile.</summary>
+    /// <summary>Adds one row of what C holds.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void AddOld(TileArguments<T>* tile, int row, ref TVec x, ref TVec y, TVec mask)
+    {
+        var c = tile->C + (row * tile->Ldc);
+        x = TSimd.Add(x, TTile.Partial && TTile.Columns == 1 ? TSimd.LoadMasked(c, mask) : TSimd.Load(c));
+        if (TTile.Columns == 1) return;
+        c += TSimd.Width;
+        y = TSimd.Add(y, TTile.Partial ? TSimd.LoadMasked(c, mask) : TSimd.Load(c));
+    }
+
+    /// <summary>Applies the epilogue and stores one row of the tile.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static void Finish(TileArguments<T>* tile, int row, TVec x, TVec y, TVec mask)
     {
@@ -197,11 +219,6 @@ internal static unsafe class MicroKernel<T, TVec, TSimd, TTile, TEpilogue>
         var epilogue = (TEpilogue*)tile->Epilogue;
         var partialX = TTile.Partial && TTile.Columns == 1;
         var second = c + TSimd.Width;
-        if (tile->AddC)
-        {
-            x = TSimd.Add(x, partialX ? TSimd.LoadMasked(c, mask) : TSimd.Load(c));
-            if (TTile.Columns > 1) y = TSimd.Add(y, TTile.Partial ? TSimd.LoadMasked(second, mask) : TSimd.Load(second));
-        }
         x = epilogue->Apply<TSimd, TVec>(x, tile->Batch, tile->Row + row, tile->Column, partialX, mask);
         if (partialX) TSimd.StoreMasked(c, mask, x);
         else TSimd.Store(c, x);

@@ -43,6 +43,16 @@ internal readonly unsafe struct PortableSimd<T> : ISimd<Vector<T>, T>
 
     public static Vector<T> Add(Vector<T> left, Vector<T> right) => left + right;
 
+    public static Vector<T> Subtract(Vector<T> left, Vector<T> right) => left - right;
+
+    public static Vector<T> Multiply(Vector<T> left, Vector<T> right) => left * right;
+
+    public static Vector<T> Divide(Vector<T> left, Vector<T> right) => left / right;
+
+    public static Vector<T> Sqrt(Vector<T> value) => Vector.SquareRoot(value);
+
+    public static Vector<T> WherePositive(Vector<T> x, Vector<T> value) => Vector.AndNot(value, Vector.LessThanOrEqual(x, Vector<T>.Zero));
+
     public static Vector<T> Max(Vector<T> left, Vector<T> right) =>
         Vector.ConditionalSelect(Vector.GreaterThan(left, right), left, right);
 

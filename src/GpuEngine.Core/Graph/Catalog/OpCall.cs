@@ -50,6 +50,9 @@ public sealed class OpCall
 
     public bool Has(string attribute) => Raw(attribute) is not null;
 
+    /// <summary>Whether an attribute that may be a word or a number is a word.</summary>
+    public bool IsText(string attribute) => Raw(attribute) is JsonValue value && value.TryGetValue<string>(out _);
+
     public double Number(string attribute) =>
         Raw(attribute) is JsonValue value && value.TryGetValue<double>(out var number) ? number : throw Wrong(attribute, "a number");
 
@@ -92,6 +95,15 @@ public sealed class OpCall
             2 => list,
             _ => throw Wrong(attribute, "an integer or a list of two"),
         };
+    }
+
+    /// <summary>Two integers of which either may be null, which <paramref name="absent"/> then stands for.</summary>
+    public Ints PartialPair(string attribute, int absent)
+    {
+        if (Raw(attribute) is not JsonArray { Count: 2 } array) return Pair(attribute);
+        return array.Select(item => item is null ? absent
+            : item is JsonValue v && v.TryGetValue<double>(out var number) && number == Math.Floor(number) ? (int)number
+            : throw Wrong(attribute, "an integer or a list of two")).ToArray();
     }
 
     /// <summary>One of a few words.</summary>

@@ -49,5 +49,6 @@ public static class OpCatalog
         LocalResponseNormOp.Spec,
         SgdOp.Spec, SgdOp.LiteralNesterovSpec, AdagradOp.Spec, RmsPropOp.Spec, AdamOp.Spec, AdamOp.DecoupledSpec, AdamOp.LiteralSpec,
         ClipGradNormOp.Spec, ClipGradValueOp.Spec,
+        Conv2dOp.Spec, MaxPool2d.Spec, AvgPool2dOp.Spec, AdaptiveAvgPool2dOp.Spec,
     ];
 }

@@ -43,9 +43,10 @@ public sealed record MaxPoolOp(Ints Kernel, Ints Stride, Ints Padding, Ints Dila
     /// <summary>torch's rule: with ceil_mode the last window may hang over, but must start inside the input or its left padding.</summary>
     internal static int PoolExtent(int input, int kernel, int stride, int padding, int dilation, bool ceilMode)
     {
-        var span = input + 2 * padding - dilation * (kernel - 1) - 1;
-        if (span < 0 && !ceilMode) return 0;
-        var extent = (span + (ceilMode ? stride - 1 : 0)) / stride + 1;
+        var span = input + 2 * padding - dilation * (kernel - 1) - 1 + (ceilMode ? stride - 1 : 0);
+        // The division rounds down (a window that does not fit must not become one that does).
+        if (span < 0) return 0;
+        var extent = span / stride + 1;
         if (ceilMode && (extent - 1) * stride >= input + padding) extent--;
         return extent;
     }

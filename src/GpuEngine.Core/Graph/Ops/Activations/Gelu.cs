@@ -21,27 +21,28 @@ public sealed record Gelu(bool TanhForm = false) : Activation
         ],
     };
 
-    private static readonly double RootTwoOverPi = Math.Sqrt(2 / Math.PI);
+    private static readonly double TwiceRootTwoOverPi = 2 * Math.Sqrt(2 / Math.PI);
 
     public override string Name => "gelu";
 
     public override Tensor Define(Tensor x) => TanhForm
-        ? x * 0.5 * (1 + F.Unary(UnaryKind.Tanh, Inner(Clamp(x))))
+        ? x * F.Unary(UnaryKind.Sigmoid, Inner(Clamp(x)))
         : x * Distribution(x);
 
     public override Tensor Derivative(Tensor x)
     {
         if (!TanhForm) return Distribution(x) + x * F.Exp(x * x * -0.5) * (1 / Math.Sqrt(2 * Math.PI));
         var c = Clamp(x);
-        var t = F.Unary(UnaryKind.Tanh, Inner(c));
-        return 0.5 * (1 + t) + c * 0.5 * (1 - t * t) * (RootTwoOverPi + 3 * Cubic * RootTwoOverPi * (c * c));
+        var s = F.Unary(UnaryKind.Sigmoid, Inner(c));
+        return s + c * s * F.Unary(UnaryKind.Sigmoid, -Inner(c)) * (TwiceRootTwoOverPi + 3 * Cubic * TwiceRootTwoOverPi * (c * c));
     }
 
     private static Tensor Distribution(Tensor x) => 0.5 * (1 + F.Erf(x * Math.Sqrt(0.5)));
 
-    private static Tensor Inner(Tensor x) => (x + Cubic * (x * x * x)) * RootTwoOverPi;
+    /// <summary>Twice the argument of the tanh: (1 + tanh(u)) / 2 is sigmoid(2u), which keeps the lower tail.</summary>
+    private static Tensor Inner(Tensor x) => (x + Cubic * (x * x * x)) * TwiceRootTwoOverPi;
 
-    /// <summary>At 10 the tanh is 1 to the last bit of f64; beyond, the cube would overflow before it changed anything.</summary>
+    /// <summary>At 10 the sigmoid of the exponent is 1 or below 1e-38: beyond, nothing changes but the cube, which could overflow.</summary>
     private static Tensor Clamp(Tensor x) => F.Maximum(F.Minimum(x, F.Scalar(10, x.DType)), F.Scalar(-10, x.DType));
 }
 

@@ -19,7 +19,7 @@ public sealed record Hardsigmoid : Activation
     internal static Tensor Ramp(Tensor x) => F.Minimum(F.Maximum(x + 3, F.Scalar(0, x.DType)), F.Scalar(6, x.DType));
 }
 
-/// <summary>x relu6(x + 3) / 6 (Howard et al. 2019); the derivative is 0 below -3, 1 above 3 and x/3 + 1/2 on [-3, 3].</summary>
+/// <summary>x relu6(x + 3) / 6 (Howard et al. 2019); the derivative is 0 below -3, 1 from 3 on and x/3 + 1/2 between.</summary>
 public sealed record Hardswish : Activation
 {
     internal static readonly OpSpec Spec = OpSpec.Of(new Hardswish(), "x * relu6(x + 3) / 6");
@@ -31,7 +31,7 @@ public sealed record Hardswish : Activation
     public override Tensor Derivative(Tensor x)
     {
         var (zero, one) = (F.Scalar(0, x.DType), F.Scalar(1, x.DType));
-        var above = F.Where(F.Le(x, F.Scalar(3, x.DType)), x / 3 + 0.5, one);
+        var above = F.Where(F.Lt(x, F.Scalar(3, x.DType)), x / 3 + 0.5, one);
         return F.Where(F.Lt(x, F.Scalar(-3, x.DType)), zero, above);
     }
 }

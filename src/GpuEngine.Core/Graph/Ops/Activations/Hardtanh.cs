@@ -29,8 +29,8 @@ public sealed record Hardtanh : Activation
 
     public override Tensor Derivative(Tensor x)
     {
-        var cut = F.Or(F.Le(x, F.Scalar(MinVal, x.DType)), F.Ge(x, F.Scalar(MaxVal, x.DType)));
-        return F.Cast(F.Not(cut), x.DType);
+        var inside = F.And(F.Gt(x, F.Scalar(MinVal, x.DType)), F.Lt(x, F.Scalar(MaxVal, x.DType)));
+        return F.Cast(inside, x.DType);
     }
 }
 

@@ -15,7 +15,7 @@ public sealed record PReluOp : FusedOp
             new() { ["input"] = Sample.Normal(5, 7), ["weight"] = Sample.Normal(7) },
             new() { ["input"] = Sample.Normal(3, 4, 5, 6), ["weight"] = Sample.Normal(4) },
             new() { ["input"] = Sample.Normal(2, 3, 19), ["weight"] = Sample.Normal(1) },
-            new() { ["input"] = Sample.Normal(67), ["weight"] = Sample.Normal(1) },
+            new() { ["input"] = Sample.Normal(61), ["weight"] = Sample.Normal(1) },
         ],
     };
 

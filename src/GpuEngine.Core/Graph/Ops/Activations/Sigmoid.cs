@@ -1,6 +1,6 @@
 namespace GpuEngine.Core.Graph;
 
-/// <summary>1 / (1 + exp(-x)), the logistic function; its derivative y (1 - y) is at most 1/4.</summary>
+/// <summary>1 / (1 + exp(-x)), the logistic function; its derivative sigmoid(x) sigmoid(-x) is at most 1/4.</summary>
 public sealed record Sigmoid : Activation
 {
     internal static readonly OpSpec Spec = OpSpec.Of(new Sigmoid(), "1 / (1 + exp(-x))");
@@ -9,11 +9,8 @@ public sealed record Sigmoid : Activation
 
     public override Tensor Define(Tensor x) => F.Unary(UnaryKind.Sigmoid, x);
 
-    public override Tensor Derivative(Tensor x)
-    {
-        var y = F.Unary(UnaryKind.Sigmoid, x);
-        return y * (1 - y);
-    }
+    // 1 - sigmoid(x) as sigmoid(-x): the difference would lose what is left of it for large x.
+    public override Tensor Derivative(Tensor x) => F.Unary(UnaryKind.Sigmoid, x) * F.Unary(UnaryKind.Sigmoid, -x);
 }
 
 public static partial class F

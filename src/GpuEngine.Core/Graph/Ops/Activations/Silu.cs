@@ -9,11 +9,7 @@ public sealed record Silu : Activation
 
     public override Tensor Define(Tensor x) => x * F.Unary(UnaryKind.Sigmoid, x);
 
-    public override Tensor Derivative(Tensor x)
-    {
-        var s = F.Unary(UnaryKind.Sigmoid, x);
-        return s * (1 + x * (1 - s));
-    }
+    public override Tensor Derivative(Tensor x) => F.Unary(UnaryKind.Sigmoid, x) * (1 + x * F.Unary(UnaryKind.Sigmoid, -x));
 }
 
 public static partial class F

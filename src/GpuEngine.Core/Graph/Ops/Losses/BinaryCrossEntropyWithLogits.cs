@@ -46,7 +46,7 @@ public static partial class F
         if (weight is null && posWeight is null) return plain.Apply(input, target).Outputs[0];
         var loss = posWeight is null
             ? plain.Apply(input, target).Outputs[0]
-            : (1 - target) * input + ((posWeight - 1) * target + 1) * Graph.Softplus.Stable(-input);
+            : (1 - target) * input + ((posWeight - 1) * target + 1) * Softplus(-input, 1, double.PositiveInfinity);
         return Reductions.Apply(reduction, weight is null ? loss : loss * weight);
     }
 }

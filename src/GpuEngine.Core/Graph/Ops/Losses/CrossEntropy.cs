@@ -4,7 +4,8 @@ namespace GpuEngine.Core.Graph;
 /// -log softmax(x) at the target class, in torch's exact form. Inputs: logits [C] or [N, C, d1, ...]; the target: class indices
 /// (i32 or i64) of shape [] or [N, d1, ...], or with <paramref name="Probabilities"/> class probabilities of the logits' shape; and with
 /// <paramref name="Weighted"/> a weight [C] per class. Outputs: the loss (scalar, or one per target for reduction none); the
-/// log-sum-exp of every line, from which the backward pass makes the probabilities again; and the divisor of the mean.
+/// maximum m of every line and log sum exp(x - m), from which the backward pass makes the probabilities again; and the divisor
+/// of the mean. (One number, m + log sum, would lose the digits that large logits take away.)
 /// <para>
 /// A target equal to <paramref name="IgnoreIndex"/> adds nothing. The mean divides by the sum of the weights of the targets that
 /// count; it is NaN when none does. Label smoothing eps mixes the loss with the mean over all classes: (1 - eps) loss +
@@ -52,7 +53,7 @@ public sealed record CrossEntropyOp(Reduction Reduction, int IgnoreIndex, double
 
         if (Weighted && inputs[2] != new TensorType(x.DType, [x.Shape[ClassAxis(x.Shape)]]))
             throw new ShapeException($"{Name}: logits {x} have {x.Shape[ClassAxis(x.Shape)]} classes and need a weight {x.DType.Label()}[{x.Shape[ClassAxis(x.Shape)]}], but got {inputs[2]}.");
-        return [x with { Shape = Reduction == Reduction.None ? lines : Shape.Scalar }, x with { Shape = lines }, x with { Shape = Shape.Scalar }];
+        return [x with { Shape = Reduction == Reduction.None ? lines : Shape.Scalar }, x with { Shape = lines }, x with { Shape = lines }, x with { Shape = Shape.Scalar }];
     }
 
     public override Tensor[] Decompose(IReadOnlyList<Tensor> inputs)
@@ -60,20 +61,20 @@ public sealed record CrossEntropyOp(Reduction Reduction, int IgnoreIndex, double
         var x = inputs[0];
         var (axis, lines) = (ClassAxis(x.Shape), Lines(x.Shape));
         var max = F.Detach(F.Amax(x, [axis]));
-        var lse = F.Log(F.Sum(F.Exp(x - max), [axis])) + max;
-        var logp = x - lse;
-        var (loss, divisor) = NegativeLogLikelihood.Of(logp, inputs[1], Weighted ? inputs[2] : null, this);
-        return [loss, F.Reshape(lse, lines), divisor];
+        var shifted = x - max;
+        var logSum = F.Log(F.Sum(F.Exp(shifted), [axis]));
+        var (loss, divisor) = NegativeLogLikelihood.Of(shifted - logSum, inputs[1], Weighted ? inputs[2] : null, this);
+        return [loss, F.Reshape(max, lines), F.Reshape(logSum, lines), divisor];
     }
 
     public override Tensor?[] Gradient(Node node, IReadOnlyList<Tensor?> outputGradients)
     {
-        // Gradients into the log-sum-exp or the divisor only arise in second derivatives; the decomposition handles them.
+        // Gradients into the other outputs only arise in second derivatives; the decomposition handles them.
         if (outputGradients.Skip(1).Any(g => g is not null)) return Autodiff.ThroughDecomposition(this, node, outputGradients);
         var result = new Tensor?[node.Inputs.Count];
         if (outputGradients[0] is not { } g) return result;
         var y = node.Outputs;
-        result[0] = new CrossEntropyBackwardOp(this).Apply([g, .. node.Inputs, y[1], y[2]]).Outputs[0];
+        result[0] = new CrossEntropyBackwardOp(this).Apply([g, .. node.Inputs, y[1], y[2], y[3]]).Outputs[0];
         // The gradient of probabilities is rarely wanted; where nobody reads it, these nodes vanish. Weights have none, as in torch.
         if (Probabilities) result[1] = Autodiff.ThroughDecomposition(this, node, outputGradients)[1];
         return result;
@@ -92,16 +93,16 @@ public sealed record CrossEntropyOp(Reduction Reduction, int IgnoreIndex, double
 }
 
 /// <summary>
-/// dlogits of <see cref="CrossEntropyOp"/>: inputs (dloss, logits, target, weight if Weighted, log-sum-exp, divisor). With the
+/// dlogits of <see cref="CrossEntropyOp"/>: inputs (dloss, logits, target, weight if Weighted, maximum, log-sum, divisor). With the
 /// coefficients k_c of -log softmax_c in the loss, it is softmax sum(k) - k, times dloss.
 /// </summary>
 public sealed record CrossEntropyBackwardOp(CrossEntropyOp Of) : FusedOp
 {
     public override string Name => "cross_entropy_backward";
 
-    public override TensorType[] Infer(IReadOnlyList<TensorType> inputs) => inputs.Count == (Of.Weighted ? 6 : 5)
+    public override TensorType[] Infer(IReadOnlyList<TensorType> inputs) => inputs.Count == (Of.Weighted ? 7 : 6)
         ? [inputs[1]]
-        : throw Mismatch(Name, "dloss, the inputs of cross_entropy, its log-sum-exp and divisor", inputs);
+        : throw Mismatch(Name, "dloss, the inputs of cross_entropy, and its outputs but the loss", inputs);
 
     public override Tensor[] Decompose(IReadOnlyList<Tensor> inputs)
     {
@@ -109,14 +110,17 @@ public sealed record CrossEntropyBackwardOp(CrossEntropyOp Of) : FusedOp
         var axis = CrossEntropyOp.ClassAxis(x.Shape);
         Shape column = x.Shape.With(axis, 1);
         var k = NegativeLogLikelihood.Coefficients(x, target, weight, Of);
-        var p = F.Exp(x - F.Reshape(inputs[^2], column));
+        var p = F.Exp(x - F.Reshape(inputs[^3], column) - F.Reshape(inputs[^2], column));
         var g = Of.Reduction switch
         {
             Reduction.Mean => inputs[0] / inputs[^1],
             Reduction.Sum => inputs[0],
             _ => F.Reshape(inputs[0], column),
         };
-        return [(p * F.Sum(k, [axis]) - k) * g];
+        var dx = (p * F.Sum(k, [axis]) - k) * g;
+        // Not a product with 0: the mean over nothing but ignored targets is NaN, their gradients are 0.
+        if (!Of.Probabilities) dx = F.Where(NegativeLogLikelihood.Ignored(x, target, Of), F.Scalar(0, x.DType), dx);
+        return [dx];
     }
 
     public override int InPlaceInput(int output) => 1;

@@ -95,7 +95,8 @@ internal static class NegativeLogLikelihood
         return F.Where(Ignored(like, target, op), F.Scalar(0, like.DType), counted);
     }
 
-    private static Tensor Ignored(Tensor like, Tensor target, CrossEntropyOp op)
+    /// <summary>Where the target is the one to ignore. Class axis of extent 1.</summary>
+    public static Tensor Ignored(Tensor like, Tensor target, CrossEntropyOp op)
     {
         Shape column = like.Shape.With(CrossEntropyOp.ClassAxis(like.Shape), 1);
         return F.Eq(F.Reshape(target, column), F.Scalar(op.IgnoreIndex, target.DType));

@@ -64,6 +64,15 @@ public sealed record BatchNormOp(
     public override Tensor[] Decompose(IReadOnlyList<Tensor> inputs)
     {
         var (x, statistics) = (inputs[0], StatisticsType(inputs[0].Type).DType);
+        if (Activation is not null || Residual)
+        {
+            var plain = (this with { Activation = null, Residual = false }).Apply([.. inputs.Take(1 + ChannelInputs)]).Outputs;
+            var z = F.Cast(plain[0], statistics);
+            if (Residual) z += F.Cast(inputs[^1], statistics);
+            if (Activation is not null) z = Activation.On(z);
+            return [F.Cast(z, x.DType), .. plain.Skip(1)];
+        }
+
         var (runningMean, runningVar) = Running ? (inputs[FirstRunning], inputs[FirstRunning + 1]) : (null, null);
         var axes = (Ints)Enumerable.Range(0, x.Rank).Where(a => a != 1).ToArray();
         Shape column = [1, x.Shape[1], .. Enumerable.Repeat(1, x.Rank - 2)];
@@ -89,8 +98,6 @@ public sealed record BatchNormOp(
         var invstd = F.Rsqrt(variance + Eps);
         var y = (wide - F.Reshape(mean, column)) * F.Reshape(invstd, column);
         if (Affine) y = y * F.Reshape(F.Cast(inputs[1], statistics), column) + F.Reshape(F.Cast(inputs[2], statistics), column);
-        if (Residual) y += F.Cast(inputs[^1], statistics);
-        if (Activation is not null) y = Activation.On(y);
         y = F.Cast(y, x.DType);
         if (!Running) return [y, mean, invstd];
         if (!Training || x.Type.Elements == 0) return [y, mean, invstd, F.Cast(runningMean!, statistics), F.Cast(runningVar!, statistics)];
@@ -120,7 +127,13 @@ public sealed record BatchNormOp(
         return result;
     }
 
-    public override int InPlaceInput(int output) => output == 0 ? 0 : -1;
+    /// <summary>The running statistics are updated where they lie.</summary>
+    public override int InPlaceInput(int output) => output switch
+    {
+        0 => 0,
+        3 or 4 => output + (Affine ? 0 : -2),
+        _ => -1,
+    };
 
     public override Cost Cost(Node node) => Graph.Cost.Streaming(node, 8 * node.Inputs[0].Type.Elements);
 
@@ -157,7 +170,7 @@ public sealed record BatchNormBackwardOp(bool Training, bool Affine, Activation?
         var channel = BatchNormOp.StatisticsType(x);
         if (dy != x || inputs[2] != channel || inputs[3] != channel)
             throw Mismatch(Name, "dy and x of one type, mean and invstd per channel", inputs);
-        if (Residual && inputs[^1] != x) throw Mismatch(Name, "a residual of x's type", inputs);
+        if (Residual && (Activation is null || inputs[^1] != x)) throw Mismatch(Name, "a residual of x's type below an activation", inputs);
         return [x, .. Affine ? new[] { channel, channel } : [], .. Residual ? new[] { x } : []];
     }
 
@@ -176,7 +189,9 @@ public sealed record BatchNormBackwardOp(bool Training, bool Affine, Activation?
         {
             var z = Affine ? xhat * weight! + F.Reshape(F.Cast(inputs[5], statistics), column) : xhat;
             if (Residual) z += F.Cast(inputs[^1], statistics);
-            dz = new ActivationBackwardOp(Activation).Apply(dz, z).Outputs[0];
+            dz = F.Cast(new ActivationBackwardOp(Activation).Apply(dz, z).Outputs[0], x.DType);
+            var plain = (this with { Activation = null, Residual = false }).Apply([dz, .. inputs.Skip(1).Take(Affine ? 4 : 3)]).Outputs;
+            return [.. plain, .. Residual ? new[] { dz } : []];
         }
 
         var (sum, sumXhat) = (F.Sum(dz, axes), F.Sum(dz * xhat, axes));
@@ -191,7 +206,7 @@ public sealed record BatchNormBackwardOp(bool Training, bool Affine, Activation?
         if (Affine) dx *= weight!;
         dx = F.Cast(dx, x.DType);
         Tensor[] parameters = Affine ? [F.Reshape(sumXhat, flat), F.Reshape(sum, flat)] : [];
-        return [dx, .. parameters, .. Residual ? new[] { F.Cast(dz, x.DType) } : []];
+        return [dx, .. parameters];
     }
 
     public override int InPlaceInput(int output) => output == 0 ? 0 : -1;

@@ -59,7 +59,7 @@ public sealed record InstanceNormOp(double Eps, double Momentum, bool Affine, bo
         return [.. types, channel, channel];
     }
 
-    public override Tensor[] Decompose(IReadOnlyList<Tensor> inputs)
+    protected override Tensor[] Plain(IReadOnlyList<Tensor> inputs)
     {
         var outputs = Normalise(inputs, out var variance);
         if (!Running) return outputs;

@@ -59,7 +59,13 @@ public abstract record RowNormOp(double Eps, bool Affine, Activation? Activation
         return Centred ? [x, rows, rows] : [x, rows];
     }
 
-    public override Tensor[] Decompose(IReadOnlyList<Tensor> inputs) => Normalise(inputs, out _);
+    public override Tensor[] Decompose(IReadOnlyList<Tensor> inputs)
+    {
+        if (Activation is null) return Plain(inputs);
+        var plain = (this with { Activation = null }).Apply([.. inputs]).Outputs;
+        var y = Activation.On(F.Cast(plain[0], NormArguments.StatisticsOf(inputs[0].DType)));
+        return [F.Cast(y, inputs[0].DType), .. plain.Skip(1)];
+    }
 
     public override Tensor?[] Gradient(Node node, IReadOnlyList<Tensor?> outputGradients)
     {
@@ -80,6 +86,9 @@ public abstract record RowNormOp(double Eps, bool Affine, Activation? Activation
     public override Cost Cost(Node node) => Graph.Cost.Streaming(node, 8 * node.Inputs[0].Type.Elements);
 
     internal static TensorType StatisticsType(TensorType x, RowLayout layout) => new(NormArguments.StatisticsOf(x.DType), [(int)layout.Rows]);
+
+    /// <summary>The outputs without an activation, from primitives.</summary>
+    protected virtual Tensor[] Plain(IReadOnlyList<Tensor> inputs) => Normalise(inputs, out _);
 
     /// <summary>y and the statistics of each row; the biased variance apart.</summary>
     protected Tensor[] Normalise(IReadOnlyList<Tensor> inputs, out Tensor variance)
@@ -102,7 +111,6 @@ public abstract record RowNormOp(double Eps, bool Affine, Activation? Activation
         variance = F.Reshape(meanSquare, flat);
         var invstd = F.Rsqrt(meanSquare + Eps);
         var y = Transform(centred * invstd, inputs, 1, layout, statistics);
-        if (Activation is not null) y = Activation.On(y);
         return [F.Cast(F.Reshape(y, x.Shape), x.DType), .. mean, F.Reshape(invstd, flat)];
     }
 
@@ -153,7 +161,12 @@ public sealed record RowNormBackwardOp(RowNormOp Of) : FusedOp
         xhat *= invstd;
         var dz = F.Reshape(F.Cast(inputs[0], statistics), layout.View);
         if (Of.Activation is not null)
+        {
             dz = new ActivationBackwardOp(Of.Activation).Apply(dz, Of.Transform(xhat, inputs, InvStdInput + 1, layout, statistics)).Outputs[0];
+            var plain = new RowNormBackwardOp(Of with { Activation = null });
+            dz = F.Cast(F.Reshape(dz, x.Shape), x.DType);
+            return [.. plain.Apply([dz, .. inputs.Skip(1).Take(InvStdInput + (Of.Affine ? 1 : 0))]).Outputs];
+        }
 
         var g = Of.Affine ? dz * RowNormOp.Parameter(inputs[InvStdInput + 1], layout, statistics) : dz;
         var inner = g - xhat * F.Mean(g * xhat, [2, 3]);

@@ -39,6 +39,8 @@ public sealed record AdagradOp(
 
     protected override int FlopsPerElement => 8;
 
+    public override OptimizerOp WithoutWeightDecay() => this with { WeightDecay = 0 };
+
     public override void Check()
     {
         AtLeastZero("lr_decay", LrDecay);

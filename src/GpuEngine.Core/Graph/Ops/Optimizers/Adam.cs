@@ -41,6 +41,8 @@ public sealed record AdamOp(
 
     protected override int FlopsPerElement => 15;
 
+    public override OptimizerOp WithoutWeightDecay() => this with { WeightDecay = 0 };
+
     public override void Check()
     {
         Fraction("betas[0]", Beta1);

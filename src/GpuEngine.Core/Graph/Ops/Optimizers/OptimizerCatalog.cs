@@ -18,35 +18,35 @@ internal static class OptimizerCatalog
     public static OpSpec Entry(
         string name, string summary, double lr, string[] states, OpAttribute[] attributes, Func<OpCall, OptimizerOp> make,
         Func<OpCall, double>? initial = null, Func<OpCall, int>? step = null, OpSample[]? samples = null) => new(name, summary)
-    {
-        Differentiable = false,
-        Arguments =
+        {
+            Differentiable = false,
+            Arguments =
         [
             new("param", Differentiable: false), new("grad", Differentiable: false),
             .. states.Select(s => new OpArgument(s, Optional: true, Differentiable: false)),
             new("clip", Optional: true, Differentiable: false),
         ],
-        Attributes =
+            Attributes =
         [
             new("lr", lr, "learning rate"),
             .. attributes,
             new("step", step is null ? (object)0 : null, "steps done before this one (torch's state['step'] before the update)"),
         ],
-        Build = call =>
-        {
-            var op = make(call);
-            op.Check();
-            var rate = call.Number("lr");
-            if (!(rate >= 0)) throw new UserException($"op {name}: attribute 'lr' must be at least 0, but is {rate}.");
-            var done = step?.Invoke(call) ?? call.Integer("step");
-            if (done < 0) throw new UserException($"op {name}: attribute 'step' must be at least 0, but is {done}.");
-            var param = call["param"];
-            var state = op.StateNames.ToDictionary(s => s, s => call.Optional(s) ?? F.Full(param.Shape, initial?.Invoke(call) ?? 0, param.DType));
-            var updated = op.Record(param, call["grad"], state, F.Scalar(rate, DType.F64), F.Scalar(done, DType.I64), call.Optional("clip"));
-            return [new("output", updated.Param), new("param", updated.Param), .. op.StateNames.Select(s => new NamedTensor(s, updated.State[s]))];
-        },
-        Samples = samples ?? [],
-    };
+            Build = call =>
+            {
+                var op = make(call);
+                op.Check();
+                var rate = call.Number("lr");
+                if (!(rate >= 0)) throw new UserException($"op {name}: attribute 'lr' must be at least 0, but is {rate}.");
+                var done = step?.Invoke(call) ?? call.Integer("step");
+                if (done < 0) throw new UserException($"op {name}: attribute 'step' must be at least 0, but is {done}.");
+                var param = call["param"];
+                var state = op.StateNames.ToDictionary(s => s, s => call.Optional(s) ?? F.Full(param.Shape, initial?.Invoke(call) ?? 0, param.DType));
+                var updated = op.Record(param, call["grad"], state, F.Scalar(rate, DType.F64), F.Scalar(done, DType.I64), call.Optional("clip"));
+                return [new("output", updated.Param), new("param", updated.Param), .. op.StateNames.Select(s => new NamedTensor(s, updated.State[s]))];
+            },
+            Samples = samples ?? [],
+        };
 
     /// <summary>A sample of <paramref name="shape"/>; states whose name says they hold squares are positive.</summary>
     public static OpSample Sample(int[] shape, string[] states, bool clip = false, params (string Name, object Value)[] attributes)

@@ -25,6 +25,9 @@ public abstract record OptimizerOp(bool Maximize, bool Clip) : FusedOp
     /// <exception cref="UserException">An option is out of its range; the sentence names it.</exception>
     public abstract void Check();
 
+    /// <summary>The same rule for parameters that weight decay leaves alone.</summary>
+    public abstract OptimizerOp WithoutWeightDecay();
+
     public override TensorType[] Infer(IReadOnlyList<TensorType> inputs)
     {
         var count = 2 + StateNames.Count;

@@ -45,6 +45,8 @@ public sealed record RmsPropOp(
 
     protected override int FlopsPerElement => 9 + (Centered ? 5 : 0) + (Momentum != 0 ? 2 : 0);
 
+    public override OptimizerOp WithoutWeightDecay() => this with { WeightDecay = 0 };
+
     public override void Check()
     {
         AtLeastZero("alpha", Alpha);

@@ -67,6 +67,8 @@ public sealed record SgdOp(
 
     protected override int FlopsPerElement => Momentum == 0 ? 4 : 8;
 
+    public override OptimizerOp WithoutWeightDecay() => this with { WeightDecay = 0 };
+
     public override void Check()
     {
         AtLeastZero("momentum", Momentum);

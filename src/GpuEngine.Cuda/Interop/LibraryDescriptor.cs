@@ -8,7 +8,7 @@ namespace GpuEngine.Cuda.Interop;
 /// cuda_pathfinder/_dynamic_libs/descriptor_catalog.py); the Windows NVRTC name is nvrtc64_&lt;major&gt;0_0.dll in every
 /// release of a major version.
 /// </remarks>
-internal sealed record LibraryCatalog(
+internal sealed record LibraryDescriptor(
     CudaLibrary Library,
     string Variable,
     IReadOnlyList<LibraryFile> Linux,
@@ -29,7 +29,7 @@ internal sealed record LibraryCatalog(
         _ => Nvtx.Library,
     };
 
-    public static IReadOnlyList<LibraryCatalog> All { get; } =
+    public static IReadOnlyList<LibraryDescriptor> All { get; } =
     [
         new(CudaLibrary.Driver, "GPUENGINE_LIBCUDA",
             [new("libcuda.so.1"), new("libcuda.so")], [new("nvcuda.dll")], [], [],
@@ -66,7 +66,7 @@ internal sealed record LibraryCatalog(
             "NVTX is missing: ranges are left out of Nsight's timeline; a CUDA toolkit of any version brings it."),
     ];
 
-    public static LibraryCatalog Of(CudaLibrary library) => All[(int)library];
+    public static LibraryDescriptor Of(CudaLibrary library) => All[(int)library];
 
     public IReadOnlyList<LibraryFile> Files(bool windows) => windows ? Windows : Linux;
 

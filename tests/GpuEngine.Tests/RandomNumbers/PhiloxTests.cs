@@ -1,7 +1,7 @@
 using GpuEngine.Core.Random;
 using Xunit;
 
-namespace GpuEngine.Tests.Random;
+namespace GpuEngine.Tests.RandomNumbers;
 
 public class PhiloxTests
 {

@@ -1,13 +1,12 @@
 using GpuEngine.Core;
 using GpuEngine.Core.Devices;
-using GpuEngine.Nn.Data;
 using GpuEngine.Nn.Files;
 using GpuEngine.Nn.Training;
 
 namespace GpuEngine.Lab;
 
 /// <summary>Evaluates saved weights.</summary>
-public static class Evaluation
+public static class EvaluationJob
 {
     /// <param name="config">Model and data.</param>
     /// <param name="device">Where to run.</param>

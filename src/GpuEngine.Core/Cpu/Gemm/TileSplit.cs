@@ -4,9 +4,11 @@ namespace GpuEngine.Core.Cpu.Gemm;
 /// Rows cut into tiles of nearly equal height: the first <see cref="HighCount"/> have <see cref="Height"/> rows, the others one
 /// less. 128 rows are eight tiles of 13 and two of 12 rather than nine of 14 and a poor one of 2.
 /// </summary>
-internal readonly struct TileRows
+internal readonly struct TileSplit
 {
-    public TileRows(int rows, int most)
+    /// <param name="rows">At least 1.</param>
+    /// <param name="most">Rows of the largest tile.</param>
+    public TileSplit(int rows, int most)
     {
         Count = (rows + most - 1) / most;
         Height = (rows + Count - 1) / Count;
@@ -18,8 +20,4 @@ internal readonly struct TileRows
     public int Height { get; }
 
     public int HighCount { get; }
-
-    /// <summary>The first row and the height of a tile.</summary>
-    public (int Start, int Height) this[int index] =>
-        index < HighCount ? (index * Height, Height) : ((index * (Height - 1)) + HighCount, Height - 1);
 }

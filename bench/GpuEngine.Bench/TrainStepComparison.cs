@@ -1,0 +1,137 @@
+using System.Diagnostics;
+using System.Globalization;
+using GpuEngine.Core.Cpu;
+using GpuEngine.Lab.Measure;
+using GpuEngine.Nn.Data;
+using GpuEngine.Nn.Layers;
+using GpuEngine.Nn.Models;
+using GpuEngine.Nn.Optimizers;
+using GpuEngine.Nn.Training;
+
+namespace GpuEngine.Bench;
+
+/// <summary>
+/// Whole training steps (forward, backward, Adam) beside PyTorch on the same machine in one run: both sides take short turns, so
+/// a noisy neighbour hits them alike; medians over the turns. The peer is bench/peers/train_step.py under Debian's
+/// python3-torch, told to use as many threads as we do.
+/// </summary>
+internal static class TrainStepComparison
+{
+    private const int Rounds = 11;
+    private const double SecondsPerTurn = 0.4;
+
+    private static readonly (string Name, Func<Module> Model, int Batch)[] Cases =
+    [
+        ("mlp20x256", () => Mlp.Create(784, 10, new MlpOptions { Depth = 20, Width = 256 }), 128),
+        ("mlp8x1024", () => Mlp.Create(784, 10, new MlpOptions { Depth = 8, Width = 1024 }), 256),
+        ("mlp4x512", () => Mlp.Create(784, 10, new MlpOptions { Depth = 4, Width = 512 }), 128),
+        ("lenet5", () => LeNet5.Create(new ExampleShape(1, 28, 28), 10), 128),
+    ];
+
+    /// <summary>Arguments: case names (none: all), "--threads 1,2", "--python PATH", "--alone" (no peer), "--ledger".</summary>
+    public static int Run(string[] arguments)
+    {
+        int[] threads = [1, Environment.ProcessorCount];
+        var python = "/usr/bin/python3";
+        var names = new List<string>();
+        var (alone, ledger) = (false, false);
+        for (var i = 0; i < arguments.Length; i++)
+        {
+            switch (arguments[i])
+            {
+                case "--threads": threads = [.. arguments[++i].Split(',').Select(int.Parse)]; break;
+                case "--python": python = arguments[++i]; break;
+                case "--alone": alone = true; break;
+                case "--ledger": ledger = true; break;
+                default: names.Add(arguments[i]); break;
+            }
+        }
+
+        Console.WriteLine($"{"case",-10} {"threads",7} {"ours ms",9} {"torch ms",9} {"ours images/s",14} {"torch images/s",15} {"ratio",6}");
+        foreach (var count in threads.Distinct())
+        {
+            using var peer = alone ? null : new TorchPeer(python, count);
+            foreach (var (name, model, batch) in Cases.Where(c => names.Count == 0 || names.Contains(c.Name))) Compare(name, model(), batch, count, peer, ledger);
+        }
+
+        return 0;
+    }
+
+    private static void Compare(string name, Module model, int batch, int threads, TorchPeer? peer, bool ledger)
+    {
+        using var device = new CpuDevice(threads);
+        // Prefetch would borrow a core that the peer does not get: images are made in advance.
+        using var trainer = new Trainer(model, Losses.CrossEntropy, new Adam(), device) { Options = new TrainerOptions { BatchSize = batch } };
+        trainer.Prepare(Datasets.Synthetic(new ExampleShape(1, 28, 28), 10, new DatasetOptions { Limit = 8 * batch }, endless: false));
+        var steps = Calibrate(trainer);
+        peer?.Run(name, steps);
+        var (ours, theirs) = (new List<double>(), new List<double>());
+        for (var round = 0; round < Rounds; round++)
+        {
+            var start = Stopwatch.GetTimestamp();
+            for (var i = 0; i < steps; i++) trainer.RunStep(1e-3);
+            ours.Add(Stopwatch.GetElapsedTime(start).TotalSeconds / steps);
+            if (peer is null) continue;
+            theirs.Add(peer.Run(name, steps));
+        }
+
+        var (a, b) = (Median(ours), peer is null ? double.NaN : Median(theirs));
+        Console.WriteLine($"{name,-10} {threads,7} {a * 1e3,9:F2} {b * 1e3,9:F2} {batch / a,14:N0} {batch / b,15:N0} {b / a,6:F2}");
+        if (!ledger) return;
+        var rows = new StepLedger(trainer.Executable, RateProbe.Measure(device), 21);
+        foreach (var row in rows.ByOp().Take(14))
+            Console.WriteLine($"    {row.Op,-24} {row.Launches,4} {row.Seconds * 1e3,8:F3} ms {row.GigabytesPerSecond,7:F1} GB/s {row.GigaflopsPerSecond,7:F1} GF/s {row.LimitSeconds / row.Seconds,6:P0}");
+    }
+
+    private static int Calibrate(Trainer trainer)
+    {
+        for (var i = 0; i < 5; i++) trainer.RunStep(1e-3);
+        var start = Stopwatch.GetTimestamp();
+        var steps = 0;
+        while (Stopwatch.GetElapsedTime(start).TotalSeconds < 2 * SecondsPerTurn || steps < 4)
+        {
+            trainer.RunStep(1e-3);
+            steps++;
+        }
+
+        return Math.Max(2, steps / 2);
+    }
+
+    private static double Median(List<double> values)
+    {
+        values.Sort();
+        return values[values.Count / 2];
+    }
+
+    /// <summary>The peer in a process of its own: one line in, one line out.</summary>
+    private sealed class TorchPeer : IDisposable
+    {
+        private readonly Process _process;
+
+        public TorchPeer(string python, int threads)
+        {
+            var script = Path.Combine(AppContext.BaseDirectory, "../../../../bench/peers/train_step.py");
+            var start = new ProcessStartInfo(python) { RedirectStandardInput = true, RedirectStandardOutput = true };
+            start.ArgumentList.Add(Path.GetFullPath(script));
+            start.ArgumentList.Add(threads.ToString(CultureInfo.InvariantCulture));
+            // Its workers must not spin on our cores between turns.
+            start.Environment["OMP_WAIT_POLICY"] = "passive";
+            _process = Process.Start(start)!;
+            Console.WriteLine($"# peer: {_process.StandardOutput.ReadLine()}");
+        }
+
+        public double Run(string name, int steps)
+        {
+            _process.StandardInput.WriteLine($"{name} {steps}");
+            var line = _process.StandardOutput.ReadLine() ?? throw new InvalidOperationException("The peer ended.");
+            return double.Parse(line, CultureInfo.InvariantCulture);
+        }
+
+        public void Dispose()
+        {
+            _process.StandardInput.Close();
+            _process.WaitForExit();
+            _process.Dispose();
+        }
+    }
+}

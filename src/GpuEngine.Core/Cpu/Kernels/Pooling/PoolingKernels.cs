@@ -1,0 +1,20 @@
+using GpuEngine.Core.Graph;
+
+namespace GpuEngine.Core.Cpu.Kernels;
+
+/// <summary>The CPU kernels of the pools.</summary>
+internal static class PoolingKernels
+{
+    public static void Register()
+    {
+        CpuKernels.Register<MaxPoolOp>((node, _) => CpuKernels.Typed(
+            node.Inputs[0].DType, () => new MaxPoolKernel<float>(node), () => new MaxPoolKernel<double>(node)));
+        CpuKernels.Register<AvgPool2dOp>(Average);
+        CpuKernels.Register<AdaptiveAvgPool2dOp>(Average);
+        CpuKernels.Register<AveragingBackwardOp>((node, _) => CpuKernels.Typed(
+            node.Inputs[0].DType, () => new AveragingBackwardKernel<float>(node), () => new AveragingBackwardKernel<double>(node)));
+    }
+
+    private static CpuKernel? Average(Node node, int workers) => CpuKernels.Typed(
+        node.Inputs[0].DType, () => new AveragingKernel<float>(node), () => new AveragingKernel<double>(node));
+}

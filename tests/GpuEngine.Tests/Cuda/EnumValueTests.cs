@@ -1,0 +1,191 @@
+using GpuEngine.Cuda.Interop;
+using Xunit;
+
+namespace GpuEngine.Tests.Cuda;
+
+/// <summary>
+/// Values typed from the vendor's headers, not from the bindings: cuda.h, nvrtc.h, cublas_api.h, cublasLt.h, library_types.h of
+/// CUDA 12.6; cudnn_graph.h, cudnn_ops.h, cudnn_cnn.h of 9.6; nccl.h of 2.30. Those the engine acts on are all here; a status
+/// that is only printed is represented by one of each block of numbers.
+/// </summary>
+public class EnumValueTests
+{
+    [Fact]
+    public void CUresult_of_cuda_h() => Check<CUresult>(101,
+        ("CUDA_SUCCESS", 0), ("CUDA_ERROR_INVALID_VALUE", 1), ("CUDA_ERROR_OUT_OF_MEMORY", 2),
+        ("CUDA_ERROR_NOT_INITIALIZED", 3), ("CUDA_ERROR_DEINITIALIZED", 4), ("CUDA_ERROR_STUB_LIBRARY", 34),
+        ("CUDA_ERROR_NO_DEVICE", 100), ("CUDA_ERROR_INVALID_DEVICE", 101), ("CUDA_ERROR_INVALID_IMAGE", 200),
+        ("CUDA_ERROR_INVALID_CONTEXT", 201), ("CUDA_ERROR_NO_BINARY_FOR_GPU", 209), ("CUDA_ERROR_ECC_UNCORRECTABLE", 214),
+        ("CUDA_ERROR_PEER_ACCESS_UNSUPPORTED", 217), ("CUDA_ERROR_INVALID_PTX", 218),
+        ("CUDA_ERROR_NVLINK_UNCORRECTABLE", 220), ("CUDA_ERROR_UNSUPPORTED_PTX_VERSION", 222),
+        ("CUDA_ERROR_INVALID_SOURCE", 300), ("CUDA_ERROR_INVALID_HANDLE", 400), ("CUDA_ERROR_NOT_FOUND", 500),
+        ("CUDA_ERROR_NOT_READY", 600), ("CUDA_ERROR_ILLEGAL_ADDRESS", 700), ("CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES", 701),
+        ("CUDA_ERROR_LAUNCH_TIMEOUT", 702), ("CUDA_ERROR_PEER_ACCESS_ALREADY_ENABLED", 704),
+        ("CUDA_ERROR_CONTEXT_IS_DESTROYED", 709), ("CUDA_ERROR_ASSERT", 710), ("CUDA_ERROR_ILLEGAL_INSTRUCTION", 715),
+        ("CUDA_ERROR_MISALIGNED_ADDRESS", 716), ("CUDA_ERROR_LAUNCH_FAILED", 719),
+        ("CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE", 720), ("CUDA_ERROR_NOT_PERMITTED", 800),
+        ("CUDA_ERROR_NOT_SUPPORTED", 801), ("CUDA_ERROR_SYSTEM_NOT_READY", 802), ("CUDA_ERROR_SYSTEM_DRIVER_MISMATCH", 803),
+        ("CUDA_ERROR_COMPAT_NOT_SUPPORTED_ON_DEVICE", 804), ("CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED", 900),
+        ("CUDA_ERROR_STREAM_CAPTURE_INVALIDATED", 901), ("CUDA_ERROR_STREAM_CAPTURE_UNJOINED", 904),
+        ("CUDA_ERROR_STREAM_CAPTURE_WRONG_THREAD", 908), ("CUDA_ERROR_GRAPH_EXEC_UPDATE_FAILURE", 910),
+        ("CUDA_ERROR_INVALID_CLUSTER_SIZE", 912), ("CUDA_ERROR_UNKNOWN", 999));
+
+    [Fact]
+    public void CUdevice_attribute_of_cuda_h() => Check<CUdevice_attribute>(31,
+        ("CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_BLOCK", 1), ("CU_DEVICE_ATTRIBUTE_MAX_GRID_DIM_X", 5),
+        ("CU_DEVICE_ATTRIBUTE_MAX_GRID_DIM_Y", 6), ("CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK", 8),
+        ("CU_DEVICE_ATTRIBUTE_TOTAL_CONSTANT_MEMORY", 9), ("CU_DEVICE_ATTRIBUTE_WARP_SIZE", 10),
+        ("CU_DEVICE_ATTRIBUTE_MAX_REGISTERS_PER_BLOCK", 12), ("CU_DEVICE_ATTRIBUTE_CLOCK_RATE", 13),
+        ("CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT", 16), ("CU_DEVICE_ATTRIBUTE_KERNEL_EXEC_TIMEOUT", 17),
+        ("CU_DEVICE_ATTRIBUTE_INTEGRATED", 18), ("CU_DEVICE_ATTRIBUTE_COMPUTE_MODE", 20),
+        ("CU_DEVICE_ATTRIBUTE_CONCURRENT_KERNELS", 31), ("CU_DEVICE_ATTRIBUTE_ECC_ENABLED", 32),
+        ("CU_DEVICE_ATTRIBUTE_PCI_BUS_ID", 33), ("CU_DEVICE_ATTRIBUTE_PCI_DEVICE_ID", 34),
+        ("CU_DEVICE_ATTRIBUTE_MEMORY_CLOCK_RATE", 36), ("CU_DEVICE_ATTRIBUTE_GLOBAL_MEMORY_BUS_WIDTH", 37),
+        ("CU_DEVICE_ATTRIBUTE_L2_CACHE_SIZE", 38), ("CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_MULTIPROCESSOR", 39),
+        ("CU_DEVICE_ATTRIBUTE_ASYNC_ENGINE_COUNT", 40), ("CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR", 75),
+        ("CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR", 76), ("CU_DEVICE_ATTRIBUTE_STREAM_PRIORITIES_SUPPORTED", 78),
+        ("CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_MULTIPROCESSOR", 81),
+        ("CU_DEVICE_ATTRIBUTE_MAX_REGISTERS_PER_MULTIPROCESSOR", 82), ("CU_DEVICE_ATTRIBUTE_COOPERATIVE_LAUNCH", 95),
+        ("CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN", 97),
+        ("CU_DEVICE_ATTRIBUTE_MAX_BLOCKS_PER_MULTIPROCESSOR", 106),
+        ("CU_DEVICE_ATTRIBUTE_RESERVED_SHARED_MEMORY_PER_BLOCK", 111), ("CU_DEVICE_ATTRIBUTE_CLUSTER_LAUNCH", 120));
+
+    [Fact]
+    public void Kernels_launches_and_graphs_of_cuda_h()
+    {
+        Check<CUfunction_attribute>(10,
+            ("CU_FUNC_ATTRIBUTE_MAX_THREADS_PER_BLOCK", 0), ("CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES", 1),
+            ("CU_FUNC_ATTRIBUTE_CONST_SIZE_BYTES", 2), ("CU_FUNC_ATTRIBUTE_LOCAL_SIZE_BYTES", 3),
+            ("CU_FUNC_ATTRIBUTE_NUM_REGS", 4), ("CU_FUNC_ATTRIBUTE_PTX_VERSION", 5), ("CU_FUNC_ATTRIBUTE_BINARY_VERSION", 6),
+            ("CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES", 8), ("CU_FUNC_ATTRIBUTE_PREFERRED_SHARED_MEMORY_CARVEOUT", 9),
+            ("CU_FUNC_ATTRIBUTE_NON_PORTABLE_CLUSTER_SIZE_ALLOWED", 14));
+        Check<CUlaunchAttributeID>(5,
+            ("CU_LAUNCH_ATTRIBUTE_IGNORE", 0), ("CU_LAUNCH_ATTRIBUTE_COOPERATIVE", 2),
+            ("CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION", 4), ("CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION", 6),
+            ("CU_LAUNCH_ATTRIBUTE_PRIORITY", 8));
+        Check<CUstream_flags>(2, ("CU_STREAM_DEFAULT", 0), ("CU_STREAM_NON_BLOCKING", 1));
+        Check<CUevent_flags>(3, ("CU_EVENT_DEFAULT", 0), ("CU_EVENT_BLOCKING_SYNC", 1), ("CU_EVENT_DISABLE_TIMING", 2));
+        Check<CUstreamCaptureMode>(3,
+            ("CU_STREAM_CAPTURE_MODE_GLOBAL", 0), ("CU_STREAM_CAPTURE_MODE_THREAD_LOCAL", 1),
+            ("CU_STREAM_CAPTURE_MODE_RELAXED", 2));
+        Check<CUstreamCaptureStatus>(3,
+            ("CU_STREAM_CAPTURE_STATUS_NONE", 0), ("CU_STREAM_CAPTURE_STATUS_ACTIVE", 1),
+            ("CU_STREAM_CAPTURE_STATUS_INVALIDATED", 2));
+        Check<CUgraphExecUpdateResult>(9,
+            ("CU_GRAPH_EXEC_UPDATE_SUCCESS", 0), ("CU_GRAPH_EXEC_UPDATE_ERROR_TOPOLOGY_CHANGED", 2),
+            ("CU_GRAPH_EXEC_UPDATE_ERROR_ATTRIBUTES_CHANGED", 8));
+        Check<CUgraphInstantiate_flags>(4,
+            ("CUDA_GRAPH_INSTANTIATE_FLAG_AUTO_FREE_ON_LAUNCH", 1), ("CUDA_GRAPH_INSTANTIATE_FLAG_USE_NODE_PRIORITY", 8));
+        Check<CUjit_option>(5,
+            ("CU_JIT_INFO_LOG_BUFFER", 3), ("CU_JIT_INFO_LOG_BUFFER_SIZE_BYTES", 4), ("CU_JIT_ERROR_LOG_BUFFER", 5),
+            ("CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES", 6), ("CU_JIT_GENERATE_LINE_INFO", 13));
+    }
+
+    [Fact]
+    public void NvrtcResult_of_nvrtc_h() => Check<nvrtcResult>(18,
+        ("NVRTC_SUCCESS", 0), ("NVRTC_ERROR_OUT_OF_MEMORY", 1), ("NVRTC_ERROR_INVALID_OPTION", 5),
+        ("NVRTC_ERROR_COMPILATION", 6), ("NVRTC_ERROR_BUILTIN_OPERATION_FAILURE", 7), ("NVRTC_ERROR_INTERNAL_ERROR", 11),
+        ("NVRTC_ERROR_TIME_FILE_WRITE_FAILED", 12));
+
+    [Fact]
+    public void Cublas_and_cublasLt()
+    {
+        Check<cublasStatus_t>(10,
+            ("CUBLAS_STATUS_SUCCESS", 0), ("CUBLAS_STATUS_NOT_INITIALIZED", 1), ("CUBLAS_STATUS_ALLOC_FAILED", 3),
+            ("CUBLAS_STATUS_INVALID_VALUE", 7), ("CUBLAS_STATUS_ARCH_MISMATCH", 8), ("CUBLAS_STATUS_MAPPING_ERROR", 11),
+            ("CUBLAS_STATUS_EXECUTION_FAILED", 13), ("CUBLAS_STATUS_INTERNAL_ERROR", 14), ("CUBLAS_STATUS_NOT_SUPPORTED", 15),
+            ("CUBLAS_STATUS_LICENSE_ERROR", 16));
+        Check<cublasOperation_t>(3, ("CUBLAS_OP_N", 0), ("CUBLAS_OP_T", 1), ("CUBLAS_OP_C", 2));
+        Check<cublasComputeType_t>(11,
+            ("CUBLAS_COMPUTE_16F", 64), ("CUBLAS_COMPUTE_32F", 68), ("CUBLAS_COMPUTE_32F_PEDANTIC", 69),
+            ("CUBLAS_COMPUTE_64F", 70), ("CUBLAS_COMPUTE_32F_FAST_16F", 74), ("CUBLAS_COMPUTE_32F_FAST_16BF", 75),
+            ("CUBLAS_COMPUTE_32F_FAST_TF32", 77));
+        Check<cudaDataType_t>(8,
+            ("CUDA_R_32F", 0), ("CUDA_R_64F", 1), ("CUDA_R_16F", 2), ("CUDA_R_8I", 3), ("CUDA_R_32I", 10), ("CUDA_R_16BF", 14),
+            ("CUDA_R_8F_E4M3", 28), ("CUDA_R_8F_E5M2", 29));
+        Check<cublasMath_t>(5,
+            ("CUBLAS_DEFAULT_MATH", 0), ("CUBLAS_PEDANTIC_MATH", 2), ("CUBLAS_TF32_TENSOR_OP_MATH", 3),
+            ("CUBLAS_MATH_DISALLOW_REDUCED_PRECISION_REDUCTION", 16));
+        Check<cublasPointerMode_t>(2, ("CUBLAS_POINTER_MODE_HOST", 0), ("CUBLAS_POINTER_MODE_DEVICE", 1));
+        Check<cublasGemmAlgo_t>(1, ("CUBLAS_GEMM_DEFAULT", -1));
+        Check<cublasLtMatmulDescAttributes_t>(13,
+            ("CUBLASLT_MATMUL_DESC_COMPUTE_TYPE", 0), ("CUBLASLT_MATMUL_DESC_SCALE_TYPE", 1),
+            ("CUBLASLT_MATMUL_DESC_POINTER_MODE", 2), ("CUBLASLT_MATMUL_DESC_TRANSA", 3), ("CUBLASLT_MATMUL_DESC_TRANSB", 4),
+            ("CUBLASLT_MATMUL_DESC_EPILOGUE", 7), ("CUBLASLT_MATMUL_DESC_BIAS_POINTER", 8),
+            ("CUBLASLT_MATMUL_DESC_BIAS_BATCH_STRIDE", 10), ("CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER", 11),
+            ("CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD", 12), ("CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_BATCH_STRIDE", 13),
+            ("CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_DATA_TYPE", 22), ("CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE", 26));
+        Check<cublasLtEpilogue_t>(16,
+            ("CUBLASLT_EPILOGUE_DEFAULT", 1), ("CUBLASLT_EPILOGUE_RELU", 2), ("CUBLASLT_EPILOGUE_BIAS", 4),
+            ("CUBLASLT_EPILOGUE_RELU_BIAS", 6), ("CUBLASLT_EPILOGUE_GELU", 32), ("CUBLASLT_EPILOGUE_GELU_BIAS", 36),
+            ("CUBLASLT_EPILOGUE_RELU_AUX", 130), ("CUBLASLT_EPILOGUE_RELU_AUX_BIAS", 134), ("CUBLASLT_EPILOGUE_DRELU", 136),
+            ("CUBLASLT_EPILOGUE_DRELU_BGRAD", 152), ("CUBLASLT_EPILOGUE_GELU_AUX", 160),
+            ("CUBLASLT_EPILOGUE_GELU_AUX_BIAS", 164), ("CUBLASLT_EPILOGUE_DGELU", 192), ("CUBLASLT_EPILOGUE_DGELU_BGRAD", 208),
+            ("CUBLASLT_EPILOGUE_BGRADA", 256), ("CUBLASLT_EPILOGUE_BGRADB", 512));
+        Check<cublasLtMatrixLayoutAttribute_t>(7,
+            ("CUBLASLT_MATRIX_LAYOUT_TYPE", 0), ("CUBLASLT_MATRIX_LAYOUT_ORDER", 1), ("CUBLASLT_MATRIX_LAYOUT_ROWS", 2),
+            ("CUBLASLT_MATRIX_LAYOUT_COLS", 3), ("CUBLASLT_MATRIX_LAYOUT_LD", 4), ("CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT", 5),
+            ("CUBLASLT_MATRIX_LAYOUT_STRIDED_BATCH_OFFSET", 6));
+        Check<cublasLtOrder_t>(2, ("CUBLASLT_ORDER_COL", 0), ("CUBLASLT_ORDER_ROW", 1));
+        Check<cublasLtMatmulPreferenceAttributes_t>(7,
+            ("CUBLASLT_MATMUL_PREF_SEARCH_MODE", 0), ("CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES", 1),
+            ("CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK", 3), ("CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES", 5),
+            ("CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES", 6), ("CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES", 7),
+            ("CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES", 8));
+        Check<libraryPropertyType>(3, ("MAJOR_VERSION", 0), ("MINOR_VERSION", 1), ("PATCH_LEVEL", 2));
+    }
+
+    [Fact]
+    public void Cudnn_9()
+    {
+        Check<cudnnStatus_t>(48,
+            ("CUDNN_STATUS_SUCCESS", 0), ("CUDNN_STATUS_NOT_INITIALIZED", 1001),
+            ("CUDNN_STATUS_SUBLIBRARY_LOADING_FAILED", 1008), ("CUDNN_STATUS_BAD_PARAM", 2000), ("CUDNN_STATUS_INVALID_VALUE", 2001),
+            ("CUDNN_STATUS_NOT_SUPPORTED", 3000), ("CUDNN_STATUS_NOT_SUPPORTED_ARCH_MISMATCH", 3007),
+            ("CUDNN_STATUS_INTERNAL_ERROR", 4000), ("CUDNN_STATUS_EXECUTION_FAILED", 5000),
+            ("CUDNN_STATUS_EXECUTION_FAILED_CURAND", 5004));
+        Check<cudnnDataType_t>(6,
+            ("CUDNN_DATA_FLOAT", 0), ("CUDNN_DATA_DOUBLE", 1), ("CUDNN_DATA_HALF", 2), ("CUDNN_DATA_INT8", 3),
+            ("CUDNN_DATA_INT32", 4), ("CUDNN_DATA_BFLOAT16", 9));
+        Check<cudnnTensorFormat_t>(2, ("CUDNN_TENSOR_NCHW", 0), ("CUDNN_TENSOR_NHWC", 1));
+        Check<cudnnConvolutionMode_t>(2, ("CUDNN_CONVOLUTION", 0), ("CUDNN_CROSS_CORRELATION", 1));
+        Check<cudnnMathType_t>(4,
+            ("CUDNN_DEFAULT_MATH", 0), ("CUDNN_TENSOR_OP_MATH", 1), ("CUDNN_TENSOR_OP_MATH_ALLOW_CONVERSION", 2),
+            ("CUDNN_FMA_MATH", 3));
+        Check<cudnnNanPropagation_t>(2, ("CUDNN_NOT_PROPAGATE_NAN", 0), ("CUDNN_PROPAGATE_NAN", 1));
+        Check<cudnnDeterminism_t>(2, ("CUDNN_NON_DETERMINISTIC", 0), ("CUDNN_DETERMINISTIC", 1));
+        Check<cudnnActivationMode_t>(7, ("CUDNN_ACTIVATION_RELU", 1), ("CUDNN_ACTIVATION_IDENTITY", 5));
+        Check<cudnnConvolutionFwdAlgo_t>(8,
+            ("CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_GEMM", 0), ("CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_PRECOMP_GEMM", 1),
+            ("CUDNN_CONVOLUTION_FWD_ALGO_GEMM", 2), ("CUDNN_CONVOLUTION_FWD_ALGO_DIRECT", 3),
+            ("CUDNN_CONVOLUTION_FWD_ALGO_FFT", 4), ("CUDNN_CONVOLUTION_FWD_ALGO_FFT_TILING", 5),
+            ("CUDNN_CONVOLUTION_FWD_ALGO_WINOGRAD", 6), ("CUDNN_CONVOLUTION_FWD_ALGO_WINOGRAD_NONFUSED", 7));
+        Check<cudnnConvolutionBwdDataAlgo_t>(6,
+            ("CUDNN_CONVOLUTION_BWD_DATA_ALGO_0", 0), ("CUDNN_CONVOLUTION_BWD_DATA_ALGO_1", 1),
+            ("CUDNN_CONVOLUTION_BWD_DATA_ALGO_WINOGRAD_NONFUSED", 5));
+        Check<cudnnConvolutionBwdFilterAlgo_t>(7,
+            ("CUDNN_CONVOLUTION_BWD_FILTER_ALGO_0", 0), ("CUDNN_CONVOLUTION_BWD_FILTER_ALGO_1", 1),
+            ("CUDNN_CONVOLUTION_BWD_FILTER_ALGO_3", 3), ("CUDNN_CONVOLUTION_BWD_FILTER_ALGO_FFT_TILING", 6));
+    }
+
+    [Fact]
+    public void Nccl_2()
+    {
+        Check<ncclResult_t>(9,
+            ("ncclSuccess", 0), ("ncclUnhandledCudaError", 1), ("ncclSystemError", 2), ("ncclInternalError", 3),
+            ("ncclInvalidArgument", 4), ("ncclInvalidUsage", 5), ("ncclRemoteError", 6), ("ncclInProgress", 7));
+        Check<ncclDataType_t>(10,
+            ("ncclInt8", 0), ("ncclUint8", 1), ("ncclInt32", 2), ("ncclUint32", 3), ("ncclInt64", 4), ("ncclUint64", 5),
+            ("ncclFloat16", 6), ("ncclFloat32", 7), ("ncclFloat64", 8), ("ncclBfloat16", 9));
+        Check<ncclRedOp_t>(5, ("ncclSum", 0), ("ncclProd", 1), ("ncclMax", 2), ("ncclMin", 3), ("ncclAvg", 4));
+    }
+
+    /// <summary>The number of names guards against one that was added to the binding and forgotten here.</summary>
+    private static void Check<TEnum>(int names, params (string Name, int Value)[] expected) where TEnum : struct, Enum
+    {
+        Assert.Equal(typeof(int), Enum.GetUnderlyingType(typeof(TEnum)));
+        Assert.Equal(names, Enum.GetNames<TEnum>().Length);
+        foreach (var (name, value) in expected)
+            Assert.Equal((name, value), (name, Convert.ToInt32(Enum.Parse<TEnum>(name))));
+    }
+}
