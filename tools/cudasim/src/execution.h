@@ -146,7 +146,7 @@ extern thread_local Thread* current __attribute__((tls_model("initial-exec")));
 uint8_t* take_stack(Worker& worker);
 void* fresh_fiber(uint8_t* stack, void (*entry)());
 extern "C" void cudasim_switch(void** save, void* load);
-constexpr size_t stack_bytes = 128 * 1024;
+constexpr size_t stack_bytes = 256 * 1024;
 
 // One operating system thread that runs blocks. Its fibers never leave it.
 class Worker {

@@ -65,6 +65,12 @@ std::string describe_shared(const Block& block, size_t offset) {
     }
 }
 
+// In how many of the eight bytes is this bit set?
+uint64_t count_bytes(uint64_t states, unsigned bit) {
+    constexpr uint64_t ones = 0x0101010101010101ull;
+    return (states / bit & ones) * ones >> 56;  // a bit of a byte comes to its lowest place; the product adds the bytes up
+}
+
 }  // namespace
 
 void check_bytes(Shadow& shadow, size_t offset, uintptr_t address, unsigned size, unsigned kind, uintptr_t pc) {
@@ -89,9 +95,10 @@ void check_bytes(Shadow& shadow, size_t offset, uintptr_t address, unsigned size
         if ((offset & 4095) + size > 4096) shadow.touch(offset + size - 1);
         auto& counters = current->block->launch->counters;
         const uint64_t fresh_low = set & ~low & low_mask, fresh_high = set & ~high & high_mask;
-        constexpr uint64_t read_bits = 0x0101010101010101ull * byte_read, write_bits = 0x0101010101010101ull * byte_written;
-        counters.unique_read_bytes += __builtin_popcountll(fresh_low & read_bits) + __builtin_popcountll(fresh_high & read_bits);
-        counters.unique_write_bytes += __builtin_popcountll(fresh_low & write_bits) + __builtin_popcountll(fresh_high & write_bits);
+        if (fresh_low | fresh_high) {
+            counters.unique_read_bytes += count_bytes(fresh_low, byte_read) + count_bytes(fresh_high, byte_read);
+            counters.unique_write_bytes += count_bytes(fresh_low, byte_written) + count_bytes(fresh_high, byte_written);
+        }
     }
     // Guards stay guards: only usable bytes become initialised.
     if (((low & low_mask & 0x0101010101010101ull) | (high & high_mask & 0x0101010101010101ull)) == 0) return;

@@ -115,10 +115,7 @@ Settings from_environment() {
 
 }  // namespace
 
-Settings& settings() {
-    static Settings instance = from_environment();
-    return instance;
-}
+Settings current_settings = from_environment();
 
 bool set_option(const std::string& name, const std::string& value) {
     for (const auto& option : options()) {

@@ -30,12 +30,12 @@ void count_global(const Request& q, Counters& c, SiteTraffic& site) {
         const auto last = (q.address[i] + q.size[i] - 1) / sector_bytes;
         for (auto s = q.address[i] / sector_bytes; s <= last; ++s) sectors[n++] = s;
     }
-    std::sort(sectors, sectors + n);
+    if (!std::is_sorted(sectors, sectors + n)) std::sort(sectors, sectors + n);
     const auto distinct = static_cast<uint64_t>(std::unique(sectors, sectors + n) - sectors);
     // The fewest sectors that could hold the distinct bytes asked for.
     std::array<std::pair<uint64_t, uint64_t>, warp_size> ranges;
     for (unsigned i = 0; i < q.count; ++i) ranges[i] = {q.address[i], q.address[i] + q.size[i]};
-    std::sort(ranges.begin(), ranges.begin() + q.count);
+    if (!std::is_sorted(ranges.begin(), ranges.begin() + q.count)) std::sort(ranges.begin(), ranges.begin() + q.count);
     uint64_t unique_bytes = 0, reached = 0;
     for (unsigned i = 0; i < q.count; ++i) {
         const auto from = std::max(ranges[i].first, reached);
