@@ -22,7 +22,7 @@ struct Settings {
     int threads = 0;  // operating system threads for unchecked launches; 0: one per core
     // The checks.
     bool check_memory = false, check_race = false, traffic = false;
-    uint64_t seed = 0;    // 0: threads run in order; otherwise the seed of the random order
+    uint64_t seed = 0;      // 0: threads run in order; otherwise the seed of the random order
     bool deferred = false;  // streams run when something waits for them instead of at once
     bool verbose = false;   // findings are also written to stderr
     std::string report;     // a file for findings, leaks and counters when the process ends
