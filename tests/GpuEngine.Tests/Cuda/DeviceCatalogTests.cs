@@ -1,0 +1,32 @@
+using GpuEngine.Core.Graph;
+using GpuEngine.Core.Verification;
+using Xunit;
+
+namespace GpuEngine.Tests.Cuda;
+
+/// <summary>Every op of the catalog on the CUDA device, values and gradients: nothing here names an op.</summary>
+[Collection("cuda device")]
+public class DeviceCatalogTests(DeviceUnderTest under)
+{
+    public static TheoryData<string, int> Samples()
+    {
+        var data = new TheoryData<string, int>();
+        foreach (var spec in OpCatalog.All)
+        {
+            for (var i = 0; i < spec.Samples.Count; i++) data.Add(spec.Name, i);
+        }
+
+        return data;
+    }
+
+    [Theory]
+    [MemberData(nameof(Samples))]
+    public void F32_matches_the_decomposition_in_f64(string op, int index) => Compare(op, index, DType.F32);
+
+    private void Compare(string op, int index, DType dtype)
+    {
+        var spec = OpCatalog.Find(op);
+        var worst = OracleCheck.Worst(under.Shared, spec, spec.Samples[index], dtype, withGradients: true);
+        Assert.True(worst.Error <= worst.Allowed, $"{op} ({spec.Samples[index]}): {worst}");
+    }
+}
