@@ -78,6 +78,19 @@ public sealed class CudaDevice : IDevice, IPlanTarget
     /// <summary>A launcher of its own for one launch: nodes of two plans must not share bindings.</summary>
     internal CudaKernel NewKernel(Node node) => CudaKernels.Create(node, Limits) ?? throw Missing(node);
 
+    /// <summary>Waits until nothing uses memory that is about to be given back.</summary>
+    internal void Drain()
+    {
+        try
+        {
+            Stream.Synchronize();
+        }
+        catch (CudaException)
+        {
+            // The device's errors stay: whoever waits or launches next is told. Disposing must go on.
+        }
+    }
+
     private CudaKernel? Kernel(Node node)
     {
         if (_kernels.TryGetValue(node, out var kernel)) return kernel;

@@ -129,10 +129,11 @@ internal sealed class CudaExecutable : IExecutable
     public void Dispose()
     {
         // Runs in flight may still use the memory.
-        _device.Stream.Synchronize();
+        _device.Drain();
         _graph?.Dispose();
         foreach (var mark in _marks) mark.Dispose();
         foreach (var input in _inputs.Values) input.Dispose();
+        foreach (var kernel in _kernels) kernel.Dispose();
         DisposeMemory();
     }
 

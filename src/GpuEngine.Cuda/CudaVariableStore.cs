@@ -56,7 +56,7 @@ internal sealed class CudaVariableStore(CudaDevice device) : IVariableStore
     public void Dispose()
     {
         // Runs in flight may still use the memory.
-        if (_chunks.Count > 0) device.Stream.Synchronize();
+        if (_chunks.Count > 0) device.Drain();
         foreach (var (_, memory) in _chunks) memory.Dispose();
         _chunks.Clear();
         _places.Clear();

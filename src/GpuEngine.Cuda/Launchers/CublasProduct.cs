@@ -7,7 +7,7 @@ namespace GpuEngine.Cuda.Launchers;
 
 /// <summary>
 /// A product by cuBLAS. Row-major C = op(A) op(B) is the column-major C' = op(B)' op(A)'. f32 is computed in f32, TF32 only
-/// when asked for; bf16 is summed in f32. A bias is added by a second, generated launch.
+/// when asked for; bf16 is summed in f32. A bias goes into cuBLASLt's epilogue, else a second, generated launch adds it.
 /// </summary>
 internal sealed unsafe class CublasProduct : CudaKernel
 {
@@ -15,6 +15,8 @@ internal sealed unsafe class CublasProduct : CudaKernel
     private readonly cudaDataType_t _type;
     private readonly cublasComputeType_t _compute;
     private readonly LaunchShape _biasShape;
+    private readonly bool _useLt;
+    private BiasEpilogue? _epilogue;
 
     public CublasProduct(Node node, CudaLimits limits, Product product) : base(node)
     {
@@ -33,6 +35,7 @@ internal sealed unsafe class CublasProduct : CudaKernel
         };
         // What NVIDIA recommends: 32 MiB from Hopper on, 4 MiB before.
         WorkspaceBytes = limits.Architecture >= 90 ? 32L << 20 : 4L << 20;
+        _useLt = product is { Bias: true, Batch: 1, DType: not DType.F64 } && limits.HasCublasLt;
         _biasShape = new LaunchShape(new Dim3((uint)limits.Blocks(product.M * product.N, 256)), new Dim3(256));
         Requests = product.Bias
             ? [new KernelRequest("add_bias", "add_bias") { GeneratedText = ProductSource.AddBias, Defines = [KernelRequest.Define("STORAGE", product.DType), ("COMPUTE", KernelRequest.ComputeType(product.DType))] }]
@@ -47,8 +50,20 @@ internal sealed unsafe class CublasProduct : CudaKernel
     public static bool Fits(Product p) =>
         p.M > 0 && p.N > 0 && p.K > 0 && p.Batch > 0 && Math.Max(Math.Max(p.M, p.N), Math.Max(p.K, p.Batch)) <= int.MaxValue;
 
+    public override void Dispose()
+    {
+        _epilogue?.Dispose();
+        base.Dispose();
+    }
+
     public override void Launch(CudaStream stream)
     {
+        if (_epilogue is not null)
+        {
+            _epilogue.Launch(Out(0), In(0), In(1), Workspace, stream);
+            return;
+        }
+
         var handle = Library!.Cublas(stream);
         Cublas.cublasSetWorkspace_v2(handle, Workspace.Raw, (nuint)WorkspaceBytes).ThrowIfFailed();
         var p = _product;
@@ -80,6 +95,13 @@ internal sealed unsafe class CublasProduct : CudaKernel
         arguments.Add(p.N);
         arguments.Add(p.M * p.N);
         Function().Launch(stream, _biasShape, ref arguments);
+    }
+
+    protected override void Bound()
+    {
+        if (!_useLt) return;
+        _epilogue = BiasEpilogue.Create(
+            Library!.CublasLt(), _product, _type, _compute, WorkspaceBytes, Out(0), In(0), In(1), In(2));
     }
 
     private static cublasOperation_t Operation(bool transpose) =>

@@ -7,7 +7,7 @@ namespace GpuEngine.Cuda.Launchers;
 /// One launch for one node: planned from shapes, dtypes and limits alone (the constructor: no GPU, no driver), bound once to
 /// compiled kernels and addresses, launched many times without allocating. One class per .cu file, under its stem.
 /// </summary>
-public abstract class CudaKernel
+public abstract class CudaKernel : IDisposable
 {
     private DevicePointer[] _outputs = [];
     private DevicePointer[] _inputs = [];
@@ -57,6 +57,9 @@ public abstract class CudaKernel
 
     /// <summary>Queues the work. Argument order of every kernel: outputs, inputs, sizes, scalars.</summary>
     public abstract void Launch(CudaStream stream);
+
+    /// <summary>Gives back what binding made, apart from the operands.</summary>
+    public virtual void Dispose() => GC.SuppressFinalize(this);
 
     /// <summary>Called once when functions and operands are known.</summary>
     protected virtual void Bound()

@@ -13,6 +13,7 @@ public sealed class KernelLibrary : IDisposable
     private readonly ConcurrentDictionary<string, Lazy<CompiledKernel>> _images = new();
     private readonly NvrtcCompiler _compiler;
     private CublasHandle _cublas;
+    private CublasLtHandle _cublasLt;
     private CudaStream? _cublasStream;
     private readonly string _architecture;
 
@@ -79,8 +80,18 @@ public sealed class KernelLibrary : IDisposable
         return _cublas;
     }
 
+    /// <summary>The device's cuBLASLt handle; made at the first call.</summary>
+    internal CublasLtHandle CublasLt()
+    {
+        Context.EnsureCurrent();
+        if (_cublasLt.Value == 0) Interop.CublasLt.cublasLtCreate(out _cublasLt).ThrowIfFailed();
+        return _cublasLt;
+    }
+
     public void Dispose()
     {
+        if (_cublasLt.Value != 0) _ = Interop.CublasLt.cublasLtDestroy(_cublasLt);
+        _cublasLt = default;
         if (_cublas.Value != 0) _ = Interop.Cublas.cublasDestroy_v2(_cublas);
         _cublas = default;
         foreach (var module in _modules.Values) module.Dispose();

@@ -23,6 +23,14 @@ public class DeviceCatalogTests(DeviceUnderTest under) : IClassFixture<DeviceUnd
     [MemberData(nameof(Samples))]
     public void F32_matches_the_decomposition_in_f64(string op, int index) => Compare(op, index, DType.F32);
 
+    [Theory]
+    [MemberData(nameof(Samples))]
+    public void F64_matches_the_decomposition_in_f64(string op, int index) => Compare(op, index, DType.F64);
+
+    [Theory]
+    [MemberData(nameof(Samples))]
+    public void Bf16_matches_the_decomposition_in_f64(string op, int index) => Compare(op, index, DType.BF16);
+
     private void Compare(string op, int index, DType dtype)
     {
         var spec = OpCatalog.Find(op);

@@ -1,9 +1,15 @@
+using System.Runtime.InteropServices;
 using GpuEngine.Cuda;
+using GpuEngine.Cuda.Interop;
+using Xunit;
 
 namespace GpuEngine.Tests.Cuda;
 
-/// <summary>The CUDA device of one class of tests. Compiled kernels are kept between runs of the tests.</summary>
-public sealed class DeviceUnderTest : IDisposable
+/// <summary>
+/// The CUDA device of one class of tests; on the simulator with memory and race checking. Compiled kernels are kept between
+/// runs of the tests.
+/// </summary>
+public sealed unsafe class DeviceUnderTest : IDisposable
 {
     private CudaDevice? _shared;
 
@@ -11,7 +17,7 @@ public sealed class DeviceUnderTest : IDisposable
     public static string CacheFolder { get; } = FindCacheFolder();
 
     /// <summary>The device, opened at the first use; skips the calling test where there is none.</summary>
-    public CudaDevice Shared => _shared ??= Open();
+    public CudaDevice Shared => _shared ??= OpenChecked();
 
     /// <summary>Opens a device of its own, or skips the calling test with the reason.</summary>
     public static CudaDevice Open(CudaDeviceOptions? options = null)
@@ -20,7 +26,24 @@ public sealed class DeviceUnderTest : IDisposable
         return new CudaDevice(0, options ?? new CudaDeviceOptions { KernelCacheFolder = CacheFolder });
     }
 
-    public void Dispose() => _shared?.Dispose();
+    public void Dispose()
+    {
+        if (_shared is null) return;
+        _shared.Dispose();
+        if (!NativeLibraries.IsSimulated) return;
+        var findings = Cudasim.cudasim_finding_count(null);
+        var text = Marshal.PtrToStringUTF8((nint)Cudasim.cudasim_findings_json());
+        _ = Cudasim.cudasim_set_option("check", "none");
+        Cudasim.cudasim_findings_clear();
+        Assert.True(findings == 0, text);
+    }
+
+    private static CudaDevice OpenChecked()
+    {
+        CudaUnderTest.Require();
+        if (NativeLibraries.IsSimulated) Assert.Equal(0, Cudasim.cudasim_set_option("check", "memory,race"));
+        return Open();
+    }
 
     private static string FindCacheFolder()
     {
