@@ -72,7 +72,8 @@ internal sealed unsafe class BatchNormColumns<T, TVec, TSimd, TActivation, TResi
         {
             var own = OwnArrays + 3 * chunk;
             var rows = Math.Min(Schedule.ChunkSamples, Samples - chunk * Schedule.ChunkSamples);
-            var part = Moments<T, TVec, TSimd>.OfShifted(rows, TSimd.Load(Array(own) + c), TSimd.Load(Array(own + 1) + c), TSimd.Load(Array(own + 2) + c));
+            var part = Moments<T, TVec, TSimd>.OfShifted(
+                rows, TSimd.Load(Array(own) + c), TSimd.Load(Array(own + 1) + c), TSimd.Load(Array(own + 2) + c));
             merged = chunk == 0 ? part : merged.Merge(part);
         }
 

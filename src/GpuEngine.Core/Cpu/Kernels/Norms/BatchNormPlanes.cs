@@ -124,7 +124,8 @@ internal sealed unsafe class BatchNormPlanesBackward<T, TVec, TSimd, TActivation
     {
         for (var s = sample; s < sample + samples; s++)
         {
-            for (var c = channel; c < channel + channels; c++) RunPasses<T, TVec, TSimd, TActivation, TResidual, N0>.BackwardApply(Plane(s, c), _activation);
+            for (var c = channel; c < channel + channels; c++)
+                RunPasses<T, TVec, TSimd, TActivation, TResidual, N0>.BackwardApply(Plane(s, c), _activation);
         }
     }
 
