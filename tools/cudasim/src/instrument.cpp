@@ -126,8 +126,7 @@ PLAIN(8)
 PLAIN(16)
 #undef PLAIN
 
-    CUDASIM_API void __tsan_init() {
-}
+CUDASIM_API void __tsan_init() {}
 CUDASIM_API void __tsan_func_entry(void*) {}
 CUDASIM_API void __tsan_func_exit() {}
 CUDASIM_API void __tsan_vptr_update(void**, void*) {}
@@ -165,7 +164,8 @@ CUDASIM_API void __tsan_atomic_signal_fence(int) {}
     ATOMIC_RMW(bits, T, fetch_sub, __atomic_fetch_sub)                                                                 \
     ATOMIC_RMW(bits, T, fetch_and, __atomic_fetch_and)                                                                 \
     ATOMIC_RMW(bits, T, fetch_or, __atomic_fetch_or)                                                                   \
-    ATOMIC_RMW(bits, T, fetch_xor, __atomic_fetch_xor) ATOMIC_RMW(bits, T, exchange, __atomic_exchange_n)              \
+    ATOMIC_RMW(bits, T, fetch_xor, __atomic_fetch_xor)                                                                 \
+    ATOMIC_RMW(bits, T, exchange, __atomic_exchange_n)                                                                 \
         CUDASIM_API T __tsan_atomic##bits##_compare_exchange_val(volatile T* address, T expected, T value, int, int) { \
         on_access(ADDRESS, sizeof(T), access_write | access_atomic | access_volatile, HERE);                           \
         __atomic_compare_exchange_n(address, &expected, value, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);             \
