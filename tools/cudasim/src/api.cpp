@@ -1,4 +1,4 @@
-// The simulator's own interface (include/cudasim.h), the listing of counters, and source lines of code addresses.
+// The simulator's own interface (include/cudasim.h) and the listing of counters.
 #include "../include/cudasim.h"
 
 #include <cstdio>
@@ -29,17 +29,15 @@ struct KeptLaunch {
 std::vector<KeptLaunch> kept;
 constexpr size_t most_kept = 20000;
 
-std::map<std::pair<std::string, uintptr_t>, std::string>& line_cache() {
-    static std::map<std::pair<std::string, uintptr_t>, std::string> cache;
-    return cache;
-}
-
 std::string triple(const Dim3& d) {
     return "[" + std::to_string(d.x) + "," + std::to_string(d.y) + "," + std::to_string(d.z) + "]";
 }
 
 // The places of a launch with the most traffic, summed by source line.
 std::string sites_json(const Launch& launch) {
+    std::vector<uintptr_t> places;
+    for (const auto& [pc, site] : launch.counters.sites) places.push_back(pc);
+    find_source_lines(launch.image, places);
     std::map<std::string, SiteTraffic> lines;
     for (const auto& [pc, site] : launch.counters.sites) {
         const char* space = site.kind & access_shared ? "shared" : "global";
@@ -74,33 +72,6 @@ std::string sites_json(const Launch& launch) {
 }
 
 }  // namespace
-
-std::string source_line(const KernelImage* image, uintptr_t pc) {
-    if (!image || !image->contains(pc)) return "";
-    const auto key = std::make_pair(image->path, pc - image->begin);
-    auto& cache = line_cache();
-    const auto found = cache.find(key);
-    if (found != cache.end()) return found->second;
-    char command[256];
-    std::snprintf(command, sizeof command, "addr2line -e %s 0x%zx 2>/dev/null", image->path.c_str(),
-                  static_cast<size_t>(pc - image->begin - 1));
-    std::string line;
-    if (FILE* pipe = popen(command, "r")) {
-        char buffer[512];
-        if (std::fgets(buffer, sizeof buffer, pipe)) line = buffer;
-        pclose(pipe);
-    }
-    while (!line.empty() && (line.back() == '\n' || line.back() == ' ')) line.pop_back();
-    const auto note = line.find(" (discriminator");
-    if (note != std::string::npos) line.erase(note);
-    const auto directory = line.find("/a/b/c/");
-    if (directory != std::string::npos) line.erase(0, directory + 7);
-    const auto temporary = line.find("/cudasim-");
-    if (temporary != std::string::npos && line.find('/', temporary + 1) != std::string::npos)
-        line.erase(0, line.find('/', temporary + 1) + 1);
-    if (line.rfind("??", 0) == 0) line.clear();
-    return cache[key] = line;
-}
 
 void keep_counters(const Launch& launch) {
     if (kept.size() >= most_kept) return;

@@ -3,27 +3,12 @@
 #include <cstring>
 #include <string>
 
-#include "convolution.h"
-#include "driver.h"
+#include "cudnn.h"
 
 namespace {
 
 using namespace cudasim;
-
-enum Status {
-    success = 0,
-    not_initialized = 1001,
-    bad_param = 2000,
-    null_pointer = 2002,
-    shape_mismatch = 2008,
-    not_supported = 3000,
-    not_supported_type = 3003,
-    execution_failed = 5000
-};
-
-struct Handle {
-    void* stream = nullptr;
-};
+using namespace cudasim::cudnn;
 
 struct Performance {  // cudnnConvolution...AlgoPerf_t
     int algorithm, status;
@@ -68,31 +53,6 @@ int set_tensor(void* handle, int format, int type, const int64_t (&dims)[4]) {
     t->type = data_type(type);
     std::copy(dims, dims + 4, t->dim);
     return set_packed(*t, format) ? success : not_supported;
-}
-
-bool output_dims(const Convolution& c, const Tensor& x, const Tensor& w, int64_t (&out)[4]) {
-    if (x.dim[1] != w.dim[1] * c.groups || w.dim[0] % c.groups != 0) return false;
-    out[0] = x.dim[0];
-    out[1] = w.dim[0];
-    for (int i = 0; i < 2; ++i) {
-        const auto span = c.dilation[i] * (w.dim[2 + i] - 1) + 1, room = x.dim[2 + i] + 2 * c.pad[i] - span;
-        if (room < 0) return false;
-        out[2 + i] = room / c.stride[i] + 1;
-    }
-    return true;
-}
-
-bool fits(const Convolution& c, const Tensor& x, const Tensor& w, const Tensor& y) {
-    int64_t dims[4];
-    return output_dims(c, x, w, dims) && std::equal(dims, dims + 4, y.dim) && x.type == w.type && x.type == y.type &&
-           x.type >= 0;
-}
-
-int check_tensor(const Tensor& t, uintptr_t base, bool reads, const std::string& call, const char* name) {
-    // A packed tensor is looked at byte by byte; of another only the extent.
-    const bool packed = t.extent() == t.count();
-    const MatrixView view{base, t.type, packed ? t.count() : 1, packed ? 1 : 2, 1, packed ? t.count() : t.extent() - 1};
-    return check_matrix(view, reads && packed, call, name);
 }
 
 enum Kind { kind_forward, kind_data, kind_filter };
@@ -331,4 +291,24 @@ CUDASIM_API int cudnnConvolutionBackwardFilter(void* handle, const void* alpha, 
                                                void* dw, void* dw_data) {
     return convolve(kind_filter, "cudnnConvolutionBackwardFilter", handle, alpha, beta, c, x, x_data, dw, dw_data, dy,
                     dy_data);
+}
+
+// Trying out algorithms needs the device's attention, so it is refused in a capture; there is one algorithm to find.
+CUDASIM_API int cudnnFindConvolutionForwardAlgorithmEx(void* handle, void* x, const void*, void* w, const void*,
+                                                       void* c, void* y, void*, int wanted, int* count,
+                                                       Performance* results, void*, size_t) {
+    if (refuse_in_capture()) return execution_failed;
+    return algorithms(handle, x, w, c, y, wanted, count, results);
+}
+CUDASIM_API int cudnnFindConvolutionBackwardDataAlgorithmEx(void* handle, void* w, const void*, void* dy, const void*,
+                                                            void* c, void* dx, void*, int wanted, int* count,
+                                                            Performance* results, void*, size_t) {
+    if (refuse_in_capture()) return execution_failed;
+    return algorithms(handle, dx, w, c, dy, wanted, count, results);
+}
+CUDASIM_API int cudnnFindConvolutionBackwardFilterAlgorithmEx(void* handle, void* x, const void*, void* dy, const void*,
+                                                              void* c, void* dw, void*, int wanted, int* count,
+                                                              Performance* results, void*, size_t) {
+    if (refuse_in_capture()) return execution_failed;
+    return algorithms(handle, x, dw, c, dy, wanted, count, results);
 }

@@ -60,7 +60,8 @@ void report(const Finding& finding, const Thread& thread, uintptr_t pc) {
     record.thread = thread.index;
     record.launch = launch.number;
     record.in_kernel = true;
-    const auto key = record.kind + "/" + launch.kernel + "/" + (pc ? std::to_string(pc) : std::to_string(thread.line));
+    const auto key = record.kind + "/" + launch.kernel + "/" + std::to_string(launch.image ? launch.image->serial : 0) +
+                     "/" + (pc ? std::to_string(pc) : std::to_string(thread.line));
     {
         const std::lock_guard guard(lock);
         const auto found = index.find(key);

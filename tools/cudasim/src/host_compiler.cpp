@@ -121,10 +121,16 @@ std::string nvrtc_style(const std::string& log) {
     return out;
 }
 
-const std::vector<std::string>& language_flags() {
-    static const std::vector<std::string> flags = {
-        "-x", "c++", "-nostdinc", "-w", "-fno-exceptions", "-fno-rtti", "-fdiagnostics-color=never"};
-    return flags;
+// What both steps need; the language is C++, or C++ that was preprocessed.
+std::vector<std::string> compiler_command(const char* language) {
+    return {host_compiler(),
+            "-x",
+            language,
+            "-nostdinc",
+            "-w",
+            "-fno-exceptions",
+            "-fno-rtti",
+            "-fdiagnostics-color=never"};
 }
 
 std::string prelude_stamp() {
@@ -197,8 +203,8 @@ CompileResult preprocess(const PreprocessInput& input) {
         result.log = "cudasim cannot write to the directory for temporary files " + directory.path() + "\n";
         return result;
     }
-    std::vector<std::string> command = {host_compiler(), "-E"};
-    command.insert(command.end(), language_flags().begin(), language_flags().end());
+    auto command = compiler_command("c++");
+    command.push_back("-E");
     command.insert(command.end(), {"-isystem", prelude, "-include", prelude + "/cudasim_prelude.h", "-I."});
     command.insert(command.end(), input.options.begin(), input.options.end());
     command.insert(command.end(), {"-o", directory.path() + "/out.ii", file});
@@ -223,8 +229,8 @@ CompileResult compile_object(const std::string& source, const std::string& optio
         result.log = "cudasim cannot write to the directory for temporary files " + path + "\n";
         return result;
     }
-    std::vector<std::string> command = {host_compiler(), "-c", "-fpreprocessed"};
-    command.insert(command.end(), language_flags().begin(), language_flags().end());
+    auto command = compiler_command("c++-cpp-output");
+    command.push_back("-c");
     command.insert(command.end(),
                    {"-fPIC", "-g1", "-fno-strict-aliasing", "-ffp-contract=off", "-fno-threadsafe-statics",
                     "-fno-tree-vectorize", "-fno-math-errno", "-fno-stack-protector", "-U_FORTIFY_SOURCE"});

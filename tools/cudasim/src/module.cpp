@@ -5,6 +5,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cstdlib>
 #include <cstring>
 #include <mutex>
@@ -33,7 +34,9 @@ uint64_t checksum(const char* data, size_t size) {
 
 // dlopen wants a file; a memory file leaves nothing behind.
 std::shared_ptr<KernelImage> open_object(const char* data, size_t size) {
+    static std::atomic<uint64_t> serials{0};
     auto image = std::make_shared<KernelImage>();
+    image->serial = ++serials;
     image->descriptor = memfd_create("cudasim_kernels", MFD_CLOEXEC);
     if (image->descriptor < 0) return nullptr;
     for (size_t done = 0; done < size;) {

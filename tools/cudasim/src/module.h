@@ -12,6 +12,7 @@ namespace cudasim {
 struct KernelImage {
     void* handle = nullptr;
     int descriptor = -1;
+    uint64_t serial = 0;  // never given twice, unlike an address or a path
     uintptr_t begin = 0, end = 0;
     std::string path;
     bool contains(uintptr_t address) const { return address >= begin && address < end; }

@@ -1,6 +1,7 @@
 // NVRTC: programs are preprocessed, rewritten and compiled by the host's C++ compiler.
 #include <algorithm>
 #include <cstring>
+#include <filesystem>
 #include <iterator>
 #include <memory>
 #include <sstream>
@@ -41,6 +42,9 @@ struct Program {
 };
 
 Program* program(void* handle) { return static_cast<Program*>(handle); }
+
+// The compiler runs in a folder of its own.
+std::string absolute(const std::string& path) { return std::filesystem::absolute(path).string(); }
 
 bool starts(const std::string& text, const char* prefix) { return text.rfind(prefix, 0) == 0; }
 
@@ -89,13 +93,15 @@ bool take_option(const std::vector<std::string>& options, size_t& i, Program& p,
     }
     if (value_of({"--define-macro"}, value)) return flags.push_back("-D" + value), true;
     if (value_of({"--undefine-macro"}, value)) return flags.push_back("-U" + value), true;
-    if (value_of({"--include-path"}, value)) return flags.push_back("-I" + value), true;
+    if (value_of({"--include-path"}, value)) return flags.push_back("-I" + absolute(value)), true;
     if (o == "-D" || o == "-I" || o == "-U") {
         if (i + 1 >= options.size()) return false;
-        flags.push_back(o + options[++i]);
+        value = options[++i];
+        flags.push_back(o + (o == "-I" ? absolute(value) : value));
         return true;
     }
-    if (starts(o, "-D") || starts(o, "-I") || starts(o, "-U")) return flags.push_back(o), true;
+    if (starts(o, "-I")) return flags.push_back("-I" + absolute(o.substr(2))), true;
+    if (starts(o, "-D") || starts(o, "-U")) return flags.push_back(o), true;
     if (value_of({"--std", "-std"}, value)) {
         if (value != "c++11" && value != "c++14" && value != "c++17" && value != "c++20") return false;
         standard = value;

@@ -45,6 +45,7 @@ int cuMemGetInfo_v2(size_t*, size_t*);
 int cuMemGetAddressRange_v2(CUdeviceptr*, size_t*, CUdeviceptr);
 int cuMemAllocHost_v2(void**, size_t);
 int cuMemFreeHost(void*);
+int cuMemHostGetDevicePointer_v2(CUdeviceptr*, void*, unsigned);
 int cuMemcpyHtoD_v2(CUdeviceptr, const void*, size_t);
 int cuMemcpyDtoH_v2(void*, CUdeviceptr, size_t);
 int cuMemcpyDtoD_v2(CUdeviceptr, CUdeviceptr, size_t);
@@ -147,6 +148,13 @@ int ncclRecv(void*, size_t, int, int, void*, void*);
 }
 extern "C" {
 size_t cudnnGetVersion();
+int cudnnCreateActivationDescriptor(void**);
+int cudnnDestroyActivationDescriptor(void*);
+int cudnnSetActivationDescriptor(void*, int, int, double);
+int cudnnConvolutionBiasActivationForward(void*, const void*, void*, const void*, void*, const void*, void*, int, void*,
+                                          size_t, const void*, void*, const void*, void*, const void*, void*, void*,
+                                          void*);
+int cudnnConvolutionBackwardBias(void*, const void*, void*, const void*, const void*, void*, void*);
 int cudnnCreate(void**);
 int cudnnDestroy(void*);
 int cudnnCreateTensorDescriptor(void**);

@@ -78,6 +78,30 @@ void run_case(const Case& t) {
     compare(by.read<float>(), y, 1, __LINE__);
     compare(bdx.read<float>(), dx, 1, __LINE__);
     compare(bdw.read<float>(), dw, 1.5, __LINE__);
+    // Bias and ReLU behind, with the old output added; and the gradient of the bias.
+    void *bd = nullptr, *relu = nullptr;
+    CHECK(cudnnCreateTensorDescriptor(&bd));
+    CHECK(cudnnSetTensor4dDescriptor(bd, 0, 0, 1, t.k, 1, 1));
+    CHECK(cudnnCreateActivationDescriptor(&relu));
+    CHECK(cudnnSetActivationDescriptor(relu, 1, 0, 0));
+    const auto b = noise(static_cast<size_t>(t.k), 4);
+    Buffer bias(b), db(b.size() * 4);
+    CHECK(cudnnConvolutionBiasActivationForward(handle, &one, xd, p(bx), wd, p(bw), conv, 1, nullptr, 0, &half, yd,
+                                                p(by), bd, p(bias), relu, yd, p(by)));
+    CHECK(cudnnConvolutionBackwardBias(handle, &one, yd, p(bdy), &zero, bd, p(db)));
+    std::vector<double> z(y.size()), sums(b.size());
+    for (int n = 0; n < t.n; ++n)
+        for (int k = 0; k < t.k; ++k)
+            for (int i = 0; i < oh; ++i)
+                for (int j = 0; j < ow; ++j) {
+                    const auto yi = at(t.format, t.k, oh, ow, n, k, i, j);
+                    z[yi] = std::max(0.0, 1.5 * y[yi] + b[static_cast<size_t>(k)]);
+                    sums[static_cast<size_t>(k)] += dy[yi];
+                }
+    compare(by.read<float>(), z, 1, __LINE__);
+    compare(db.read<float>(), sums, 1, __LINE__);
+    CHECK(cudnnDestroyActivationDescriptor(relu));
+    CHECK(cudnnDestroyTensorDescriptor(bd));
     CHECK(cudnnSetTensor4dDescriptor(yd, t.format, 0, t.n, t.k, oh + 1, ow));
     EXPECT_EQ(2008, cudnnConvolutionForward(handle, &one, xd, p(bx), wd, p(bw), conv, 1, nullptr, 0, &zero, yd, p(by)));
     CHECK(cudnnDestroyConvolutionDescriptor(conv));

@@ -1,4 +1,6 @@
 // Streams, events, capture and replay, faults, several devices.
+#include <algorithm>
+
 #include "harness.h"
 
 namespace {
@@ -376,6 +378,36 @@ TEST(driver_compiled_kernels_serve_both_builds) {
     fresh("memory");  // the module was loaded unchecked; the launch builds what it needs
     CHECK(launch(k.function("past"), {1, 1}, out.pointer, x.pointer));
     EXPECT_EQ(1u, found("out_of_bounds"));
+}
+
+TEST(driver_kernels_reach_pinned_host_memory) {
+    fresh("all");
+    void* pinned = nullptr;
+    CUdeviceptr device = 0;
+    CHECK(cuMemAllocHost_v2(&pinned, 16));
+    std::fill_n(static_cast<float*>(pinned), 4, 1.0f);
+    CHECK(cuMemHostGetDevicePointer_v2(&device, pinned, 0));
+    CHECK(launch(kernels().function("add"), {1, 4}, device, 2.0f));
+    EXPECT(static_cast<float*>(pinned)[3] == 3.0f);
+    EXPECT_EQ(0u, found(""));
+    CHECK(cuMemFreeHost(pinned));
+}
+
+TEST(driver_arenas_can_close_and_name_parts) {
+    fresh("memory");
+    Buffer arena(std::vector<float>(64, 1.0f));
+    cudasim_memory_name(arena.pointer, 64, "weights");
+    cudasim_memory_name(arena.pointer + 128, 64, "activations");
+    cudasim_memory_poison(arena.pointer + 64, 64);
+    CHECK(launch(kernels().function("add"), {1, 16}, arena.pointer, 1.0f));
+    EXPECT_EQ(0u, found(""));
+    CHECK(launch(kernels().function("add"), {1, 17}, arena.pointer, 1.0f));
+    EXPECT_EQ(2u, found("out_of_bounds"));
+    EXPECT(std::string(cudasim_findings_json()).find("'weights' of 64 bytes, offset 64") != std::string::npos);
+    cudasim_memory_unpoison(arena.pointer + 64, 64);
+    fresh("memory");
+    CHECK(launch(kernels().function("add"), {1, 17}, arena.pointer, 1.0f));
+    EXPECT_EQ(1u, found("uninitialised_read"));
 }
 
 TEST(driver_procedures_by_name) {
