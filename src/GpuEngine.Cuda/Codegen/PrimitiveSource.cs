@@ -1,14 +1,19 @@
 namespace GpuEngine.Cuda.Codegen;
 
 /// <summary>
-/// The kernels of the primitives that move or search: simple, right and in a fixed order; macros give the types. T is the
-/// storage type, BITS an unsigned integer of its size where values are only moved, ACC the type of sums, INDEX i32 or i64.
+/// The kernels of the primitives that move or search: simple, right and in a fixed order; macros give the types. STORAGE is that
+/// of the tensors (T here: a macro T would break the headers' templates), COMPUTE (ACC) that of sums, BITS an unsigned integer
+/// of the same size where values are only moved, INDEX i32 or i64.
 /// </summary>
 internal static class PrimitiveSource
 {
     private const string Start = """
         #include "vector.cuh"
         using namespace gpuengine;
+        #ifdef STORAGE
+        using T = STORAGE;
+        using ACC = COMPUTE;
+        #endif
         template <class A, class X>
         DEVICE A widen(X x) { return static_cast<A>(x); }
         template <>

@@ -1,7 +1,7 @@
 namespace GpuEngine.Cuda.Codegen;
 
 /// <summary>
-/// Matrix products and convolutions without a library: simple kernels that are right everywhere. Macros: T, ACC, and for the
+/// Matrix products and convolutions without a library: simple kernels that are right everywhere. Macros: STORAGE, COMPUTE, and for the
 /// product TRANSPOSE_A, TRANSPOSE_B, BIAS.
 /// </summary>
 internal static class ProductSource
@@ -10,6 +10,8 @@ internal static class ProductSource
         #include "reduce.cuh"
         #include "float_types.cuh"
         using namespace gpuengine;
+        using T = STORAGE;
+        using ACC = COMPUTE;
 
         """;
 

@@ -3,7 +3,7 @@ using System.Text;
 namespace GpuEngine.Cuda.Codegen;
 
 /// <summary>
-/// Writes the reduction kernel for given numbers of kept and reduced axes. Macros: T, ACC, OUT, SUM (1: sum, 0: max), EMPTY;
+/// Writes the reduction kernel for given numbers of kept and reduced axes. Macros: STORAGE, COMPUTE, OUT, SUM (1: sum, 0: max), EMPTY;
 /// for rows also GROUP, the threads per output: 32 or 256.
 /// </summary>
 internal static class ReduceSource
@@ -15,6 +15,8 @@ internal static class ReduceSource
         #include "reduce.cuh"
         #include "float_types.cuh"
         using namespace gpuengine;
+        using T = STORAGE;
+        using ACC = COMPUTE;
         DEVICE ACC combine(ACC a, ACC b) {
         #if SUM
             return static_cast<ACC>(a + b);

@@ -37,7 +37,7 @@ internal static class Convolution
         return new KernelRequest(entry, entry)
         {
             GeneratedText = text,
-            Defines = [KernelRequest.Define("T", dtype), ("ACC", KernelRequest.ComputeType(dtype))],
+            Defines = [KernelRequest.Define("STORAGE", dtype), ("COMPUTE", KernelRequest.ComputeType(dtype))],
         };
     }
 

@@ -35,7 +35,7 @@ internal sealed unsafe class CublasProduct : CudaKernel
         WorkspaceBytes = limits.Architecture >= 90 ? 32L << 20 : 4L << 20;
         _biasShape = new LaunchShape(new Dim3((uint)limits.Blocks(product.M * product.N, 256)), new Dim3(256));
         Requests = product.Bias
-            ? [new KernelRequest("add_bias", "add_bias") { GeneratedText = ProductSource.AddBias, Defines = [KernelRequest.Define("T", product.DType)] }]
+            ? [new KernelRequest("add_bias", "add_bias") { GeneratedText = ProductSource.AddBias, Defines = [KernelRequest.Define("STORAGE", product.DType), ("COMPUTE", KernelRequest.ComputeType(product.DType))] }]
             : [];
     }
 

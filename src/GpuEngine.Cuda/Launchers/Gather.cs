@@ -43,7 +43,7 @@ internal static class Gather
         GeneratedText = text,
         Defines =
         [
-            KernelRequest.Define("T", dtype), ("ACC", KernelRequest.ComputeType(dtype)), KernelRequest.Define("INDEX", index),
+            KernelRequest.Define("STORAGE", dtype), ("COMPUTE", KernelRequest.ComputeType(dtype)), KernelRequest.Define("INDEX", index),
             KernelRequest.Define("THREADS", threads),
             // Sums of bf16 are kept in f32 registers; the other types can be added up where they lie.
             ("OWNED", dtype == DType.BF16 ? "0" : "1"),

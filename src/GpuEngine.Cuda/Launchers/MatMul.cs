@@ -33,7 +33,7 @@ internal static class MatMul
             GeneratedText = ProductSource.MatMul,
             Defines =
             [
-                KernelRequest.Define("T", p.DType), ("ACC", KernelRequest.ComputeType(p.DType)),
+                KernelRequest.Define("STORAGE", p.DType), ("COMPUTE", KernelRequest.ComputeType(p.DType)),
                 ("TRANSPOSE_A", p.TransposeA ? "1" : "0"), ("TRANSPOSE_B", p.TransposeB ? "1" : "0"), ("BIAS", p.Bias ? "1" : "0"),
             ],
         };

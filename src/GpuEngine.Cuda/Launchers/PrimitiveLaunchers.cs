@@ -66,7 +66,7 @@ internal static class PrimitiveLaunchers
     private static KernelRequest Typed(string entry, string text, DType dtype) => new(entry, entry)
     {
         GeneratedText = text,
-        Defines = [KernelRequest.Define("T", dtype), ("ACC", KernelRequest.ComputeType(dtype))],
+        Defines = [KernelRequest.Define("STORAGE", dtype), ("COMPUTE", KernelRequest.ComputeType(dtype))],
         Fma = false,
     };
 }

@@ -101,7 +101,7 @@ internal sealed class Reduce : CudaKernel
             GeneratedText = ReduceSource.Write(rows, kept, reduced, wide),
             Defines =
             [
-                KernelRequest.Define("T", input), ("ACC", acc), KernelRequest.Define("OUT", output),
+                KernelRequest.Define("STORAGE", input), ("COMPUTE", acc), KernelRequest.Define("OUT", output),
                 ("SUM", kind == ReduceKind.Sum ? "1" : "0"), ("EMPTY", kind == ReduceKind.Sum ? $"({acc})0" : lowest),
                 KernelRequest.Define("GROUP", count <= 512 ? 32 : Threads),
             ],

@@ -5,8 +5,8 @@ using Xunit;
 namespace GpuEngine.Tests.Cuda;
 
 /// <summary>Every op of the catalog on the CUDA device, values and gradients: nothing here names an op.</summary>
-[Collection("cuda device")]
-public class DeviceCatalogTests(DeviceUnderTest under)
+[Collection("device")]
+public class DeviceCatalogTests(DeviceUnderTest under) : IClassFixture<DeviceUnderTest>
 {
     public static TheoryData<string, int> Samples()
     {

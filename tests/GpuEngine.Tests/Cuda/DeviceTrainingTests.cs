@@ -6,8 +6,8 @@ using Xunit;
 namespace GpuEngine.Tests.Cuda;
 
 /// <summary>Whole training steps: against the CPU device, against themselves, replayed and launched one by one.</summary>
-[Collection("cuda device")]
-public class DeviceTrainingTests(DeviceUnderTest under)
+[Collection("device")]
+public class DeviceTrainingTests(DeviceUnderTest under) : IClassFixture<DeviceUnderTest>
 {
     private const int Steps = 20;
 

@@ -1,5 +1,6 @@
 using GpuEngine.Core.Devices;
 using GpuEngine.Core.Graph;
+using GpuEngine.Core.Plan;
 using GpuEngine.Nn.Optimizers;
 
 namespace GpuEngine.Tests.Cuda;

@@ -1,6 +1,5 @@
 using GpuEngine.Core.Cpu;
 using GpuEngine.Core.Cpu.Gemm;
-using GpuEngine.Core.Cpu.Kernels;
 using GpuEngine.Core.Cpu.Threading;
 using GpuEngine.Core.Devices;
 using GpuEngine.Core.Graph;

@@ -43,9 +43,11 @@ std::string sites_json(const Launch& launch) {
     std::map<std::string, SiteTraffic> lines;
     for (const auto& [pc, site] : launch.counters.sites) {
         const char* space = site.kind & access_shared ? "shared" : "global";
-        const char* what = site.kind & access_atomic && !(site.kind & access_volatile) ? "atomic" : site.kind & access_write ? "write" : "read";
-        auto& line = lines[std::string("\"source\":") + json_text(source_line(launch.image, pc)) + ",\"space\":\"" + space +
-                           "\",\"access\":\"" + what + "\""];
+        const char* what = site.kind & access_atomic && !(site.kind & access_volatile) ? "atomic"
+                           : site.kind & access_write                                  ? "write"
+                                                                                       : "read";
+        auto& line = lines[std::string("\"source\":") + json_text(source_line(launch.image, pc)) + ",\"space\":\"" +
+                           space + "\",\"access\":\"" + what + "\""];
         line.requests += site.requests;
         line.bytes += site.bytes;
         line.sectors += site.sectors;
@@ -60,10 +62,12 @@ std::string sites_json(const Launch& launch) {
         if (text.size() > 1) text += ",";
         text += "{" + key + ",\"requests\":" + std::to_string(s.requests) + ",\"bytes\":" + std::to_string(s.bytes);
         if (s.kind & access_shared)
-            text += ",\"wavefronts\":" + std::to_string(s.wavefronts) + ",\"ideal_wavefronts\":" + std::to_string(s.ideal_wavefronts) +
+            text += ",\"wavefronts\":" + std::to_string(s.wavefronts) +
+                    ",\"ideal_wavefronts\":" + std::to_string(s.ideal_wavefronts) +
                     ",\"max_ways\":" + std::to_string(s.max_ways);
         else
-            text += ",\"sectors\":" + std::to_string(s.sectors) + ",\"ideal_sectors\":" + std::to_string(s.ideal_sectors);
+            text +=
+                ",\"sectors\":" + std::to_string(s.sectors) + ",\"ideal_sectors\":" + std::to_string(s.ideal_sectors);
         text += "}";
     }
     return text + "]";
@@ -100,8 +104,8 @@ std::string source_line(const KernelImage* image, uintptr_t pc) {
 
 void keep_counters(const Launch& launch) {
     if (kept.size() >= most_kept) return;
-    KeptLaunch k{launch.kernel, launch.number, launch.grid, launch.block, launch.cluster, launch.dynamic_shared, launch.static_shared,
-                 launch.counters, sites_json(launch)};
+    KeptLaunch k{launch.kernel,         launch.number,        launch.grid,     launch.block,      launch.cluster,
+                 launch.dynamic_shared, launch.static_shared, launch.counters, sites_json(launch)};
     k.counters.sites.clear();
     kept.push_back(std::move(k));
 }
@@ -114,9 +118,11 @@ std::string counters_json() {
     for (const auto& k : kept) {
         const auto& c = k.counters;
         if (text.size() > 1) text += ",\n ";
-        text += "{\"kernel\":" + json_text(k.kernel) + ",\"launch\":" + std::to_string(k.number) + ",\"grid\":" + triple(k.grid) +
-                ",\"block\":" + triple(k.block) + ",\"cluster\":" + triple(k.cluster);
-        const auto add = [&](const char* name, uint64_t value) { text += std::string(",\"") + name + "\":" + std::to_string(value); };
+        text += "{\"kernel\":" + json_text(k.kernel) + ",\"launch\":" + std::to_string(k.number) +
+                ",\"grid\":" + triple(k.grid) + ",\"block\":" + triple(k.block) + ",\"cluster\":" + triple(k.cluster);
+        const auto add = [&](const char* name, uint64_t value) {
+            text += std::string(",\"") + name + "\":" + std::to_string(value);
+        };
         add("dynamic_shared_bytes", k.dynamic_shared);
         add("static_shared_bytes", k.static_shared);
         add("global_read_bytes", c.global_read_bytes);
@@ -179,7 +185,9 @@ void cudasim::report_when_process_ends() {
 }
 
 CUDASIM_API const char* cudasim_build_id() { return keep_text("cudasim 1 " + host_compiler_version()); }
-CUDASIM_API int cudasim_set_option(const char* name, const char* value) { return name && value && set_option(name, value) ? 0 : 1; }
+CUDASIM_API int cudasim_set_option(const char* name, const char* value) {
+    return name && value && set_option(name, value) ? 0 : 1;
+}
 CUDASIM_API const char* cudasim_options() { return keep_text(list_options()); }
 CUDASIM_API uint64_t cudasim_finding_count(const char* kind) { return finding_count(kind ? kind : ""); }
 CUDASIM_API const char* cudasim_findings_json() { return keep_text(findings_json()); }
@@ -188,6 +196,8 @@ CUDASIM_API uint64_t cudasim_check_leaks() { return report_leaks(); }
 CUDASIM_API const char* cudasim_counters_json() { return keep_text(counters_json()); }
 CUDASIM_API uint64_t cudasim_counters_launches() { return counted_launches(); }
 CUDASIM_API void cudasim_counters_clear() { clear_counters(); }
-CUDASIM_API void cudasim_memory_name(uint64_t pointer, size_t bytes, const char* name) { name_range(pointer, bytes, name ? name : ""); }
+CUDASIM_API void cudasim_memory_name(uint64_t pointer, size_t bytes, const char* name) {
+    name_range(pointer, bytes, name ? name : "");
+}
 CUDASIM_API void cudasim_memory_poison(uint64_t pointer, size_t bytes) { poison_range(pointer, bytes, false, false); }
 CUDASIM_API void cudasim_memory_unpoison(uint64_t pointer, size_t bytes) { poison_range(pointer, bytes, true, false); }

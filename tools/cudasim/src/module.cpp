@@ -57,7 +57,8 @@ std::shared_ptr<KernelImage> open_object(const char* data, size_t size) {
             if (info->dlpi_addr != s.base) return 0;
             for (int i = 0; i < info->dlpi_phnum; ++i) {
                 if (info->dlpi_phdr[i].p_type != PT_LOAD) continue;
-                s.image->end = std::max<uintptr_t>(s.image->end, s.base + info->dlpi_phdr[i].p_vaddr + info->dlpi_phdr[i].p_memsz);
+                s.image->end =
+                    std::max<uintptr_t>(s.image->end, s.base + info->dlpi_phdr[i].p_vaddr + info->dlpi_phdr[i].p_memsz);
             }
             s.image->begin = s.base;
             return 1;
@@ -83,7 +84,8 @@ KernelImage::~KernelImage() {
     if (descriptor >= 0) close(descriptor);
 }
 
-std::string make_cubin(bool instrumented, const std::string& object, const std::string& source, const std::string& options) {
+std::string make_cubin(bool instrumented, const std::string& object, const std::string& source,
+                       const std::string& options) {
     CubinHeader header{};
     std::memcpy(header.magic, magic, sizeof magic);
     header.version = layout_version;

@@ -1,5 +1,5 @@
-// Compiled kernels. A "cubin" of the simulator is a header, a shared object and the source it was made from; the source lets
-// the same bytes serve checked and unchecked runs, whichever was asked for when they were compiled.
+// Compiled kernels. A "cubin" of the simulator is a header, a shared object and the source it was made from; the source
+// lets the same bytes serve checked and unchecked runs, whichever was asked for when they were compiled.
 #pragma once
 #include <cstdint>
 #include <map>
@@ -28,7 +28,8 @@ struct KernelEntry {
     unsigned cluster[3];
 };
 
-std::string make_cubin(bool instrumented, const std::string& object, const std::string& source, const std::string& options);
+std::string make_cubin(bool instrumented, const std::string& object, const std::string& source,
+                       const std::string& options);
 
 struct Module {
     int device = 0;

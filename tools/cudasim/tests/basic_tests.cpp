@@ -131,8 +131,8 @@ TEST(atomic_operations) {
     for (const char* checks : {"none", "all"}) {
         fresh(checks);
         Kernels k(block_source);
-        Buffer i(std::vector<int>(2)), f(std::vector<float>(1)), u(std::vector<unsigned>(3)), l(std::vector<uint64_t>(1)),
-            d(std::vector<double>(1));
+        Buffer i(std::vector<int>(2)), f(std::vector<float>(1)), u(std::vector<unsigned>(3)),
+            l(std::vector<uint64_t>(1)), d(std::vector<double>(1));
         CHECK(launch(k.function("atomics"), {100, 256}, i.pointer, f.pointer, u.pointer, l.pointer, d.pointer));
         EXPECT_EQ(25600, i.read<int>()[0]);
         EXPECT(i.read<int>()[1] >= 1);

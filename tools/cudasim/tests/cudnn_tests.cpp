@@ -25,8 +25,10 @@ size_t at(int format, int C, int H, int W, int n, int c, int h, int w) {
 
 void run_case(const Case& t) {
     const int span = t.dilation * (t.r - 1) + 1, span_s = t.dilation * (t.s - 1) + 1;
-    const int oh = (t.h + 2 * t.pad - span) / t.stride + 1, ow = (t.w + 2 * t.pad - span_s) / t.stride + 1, cg = t.c / t.groups, kg = t.k / t.groups;
-    const auto x = noise(static_cast<size_t>(t.n * t.c * t.h * t.w), 1), w = noise(static_cast<size_t>(t.k * cg * t.r * t.s), 2);
+    const int oh = (t.h + 2 * t.pad - span) / t.stride + 1, ow = (t.w + 2 * t.pad - span_s) / t.stride + 1,
+              cg = t.c / t.groups, kg = t.k / t.groups;
+    const auto x = noise(static_cast<size_t>(t.n * t.c * t.h * t.w), 1),
+               w = noise(static_cast<size_t>(t.k * cg * t.r * t.s), 2);
     const auto dy = noise(static_cast<size_t>(t.n * t.k * oh * ow), 3);
     std::vector<double> y(dy.size()), dx(x.size()), dw(w.size());
     for (int n = 0; n < t.n; ++n)
@@ -36,9 +38,11 @@ void run_case(const Case& t) {
                     for (int c = 0; c < cg; ++c)
                         for (int r = 0; r < t.r; ++r)
                             for (int s = 0; s < t.s; ++s) {
-                                const int h = i * t.stride - t.pad + r * t.dilation, v = j * t.stride - t.pad + s * t.dilation;
+                                const int h = i * t.stride - t.pad + r * t.dilation,
+                                          v = j * t.stride - t.pad + s * t.dilation;
                                 if (h < 0 || h >= t.h || v < 0 || v >= t.w) continue;
-                                const auto xi = at(t.format, t.c, t.h, t.w, n, k / kg * cg + c, h, v), wi = at(t.format, cg, t.r, t.s, k, c, r, s),
+                                const auto xi = at(t.format, t.c, t.h, t.w, n, k / kg * cg + c, h, v),
+                                           wi = at(t.format, cg, t.r, t.s, k, c, r, s),
                                            yi = at(t.format, t.k, oh, ow, n, k, i, j);
                                 y[yi] += static_cast<double>(x[xi]) * w[wi];
                                 dx[xi] += static_cast<double>(dy[yi]) * w[wi];
@@ -64,7 +68,8 @@ void run_case(const Case& t) {
     CHECK(cudnnConvolutionForward(handle, &one, xd, p(bx), wd, p(bw), conv, 1, nullptr, 0, &zero, yd, p(by)));
     CHECK(cudnnConvolutionBackwardData(handle, &one, wd, p(bw), yd, p(bdy), conv, 1, nullptr, 0, &zero, xd, p(bdx)));
     CHECK(cudnnConvolutionBackwardFilter(handle, &one, xd, p(bx), yd, p(bdy), conv, 1, nullptr, 0, &zero, wd, p(bdw)));
-    CHECK(cudnnConvolutionBackwardFilter(handle, &one, xd, p(bx), yd, p(bdy), conv, 1, nullptr, 0, &half, wd, p(bdw)));  // adds half of the first
+    CHECK(cudnnConvolutionBackwardFilter(handle, &one, xd, p(bx), yd, p(bdy), conv, 1, nullptr, 0, &half, wd,
+                                         p(bdw)));  // adds half of the first
     const auto compare = [&](const std::vector<float>& got, const std::vector<double>& right, double factor, int line) {
         double worst = 0;
         for (size_t i = 0; i < got.size(); ++i) worst = std::max(worst, std::fabs(got[i] - factor * right[i]));

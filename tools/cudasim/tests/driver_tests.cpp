@@ -30,14 +30,16 @@ int add(CUdeviceptr x, float value, void* stream) {
 
 float first(const Buffer& b) { return b.read<float>()[0]; }
 
-void recover() {
-    CHECK(cuDevicePrimaryCtxReset_v2(0));
-}
+void recover() { CHECK(cuDevicePrimaryCtxReset_v2(0)); }
 
 }  // namespace
 
 TEST(driver_arguments_of_every_kind) {
-    struct Pair { float a; double b; char c; };
+    struct Pair {
+        float a;
+        double b;
+        char c;
+    };
     Buffer x(8);
     CHECK(launch(kernels().function("by_value"), {1, 1}, x.pointer, Pair{1, 2, 3}, short{4}, true, 0.5));
     EXPECT(x.read<double>()[0] == 11.5);
@@ -225,8 +227,14 @@ TEST(driver_what_capture_forbids) {
     forbidden(2, 900, [&] { return cuStreamSynchronize(a); });
     forbidden(2, 900, [&] { return cuStreamQuery(a); });
     forbidden(0, 900, [&] { return cuCtxSynchronize(); });
-    forbidden(2, 905, [&] { CHECK(cuEventRecord(event, b)); return cuStreamWaitEvent(a, event, 0); });
-    forbidden(2, 907, [&] { CHECK(cuEventRecord(event, a)); return cuEventSynchronize(event); });
+    forbidden(2, 905, [&] {
+        CHECK(cuEventRecord(event, b));
+        return cuStreamWaitEvent(a, event, 0);
+    });
+    forbidden(2, 907, [&] {
+        CHECK(cuEventRecord(event, a));
+        return cuEventSynchronize(event);
+    });
     // Relaxed mode lets an allocation through.
     CHECK(cuStreamBeginCapture_v2(a, 2));
     CHECK(cuMemAlloc_v2(&p, 4));
@@ -275,7 +283,10 @@ TEST(driver_faults) {
     EXPECT(free < 1000000 && total > free);
     option("fail_alloc_above", "-1");
 
-    const struct { const char* name; int code; } faults[] = {{"fail_launch_at", 719}, {"illegal_address_at", 700}, {"ecc_at", 214}};
+    const struct {
+        const char* name;
+        int code;
+    } faults[] = {{"fail_launch_at", 719}, {"illegal_address_at", 700}, {"ecc_at", 214}};
     for (const auto& fault : faults) {
         option(fault.name, "2");
         CHECK(add(x.pointer, 1, nullptr));

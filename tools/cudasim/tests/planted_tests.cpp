@@ -233,7 +233,9 @@ TEST(planted_missing_fence) {
 TEST(planted_traffic) {
     auto& k = planted();
     Buffer in(ramp(1024)), out(4096), zero(std::vector<int>(1));
-    const auto sectors_per_request = [] { return static_cast<double>(counter("global_read_sectors")) / counter("global_read_requests"); };
+    const auto sectors_per_request = [] {
+        return static_cast<double>(counter("global_read_sectors")) / counter("global_read_requests");
+    };
     fresh("all");
     CHECK(launch(k.function("copy"), {2, 64}, out.pointer, in.pointer));
     EXPECT_EQ(512u, counter("global_read_bytes"));

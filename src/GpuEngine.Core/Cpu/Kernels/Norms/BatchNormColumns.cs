@@ -25,7 +25,7 @@ internal static class ColumnCuts
             BandChannels = Math.Max(4 * Grain, BandBytes / (Math.Clamp(rows, 1, RowsAtOnce) * elementSize) / Grain * Grain),
             GrainChannels = Grain,
             ByChannel = atOnce,
-            IsParallel = (long)rows * columns >= 16384,
+            IsParallel = (long)rows * columns >= BatchSchedule.ParallelElements,
         };
     }
 }

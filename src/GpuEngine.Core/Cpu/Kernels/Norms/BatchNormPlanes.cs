@@ -16,7 +16,7 @@ internal static class PlaneCuts
         GrainChannels = 1,
         // The results are the same either way, so this may depend on the number of workers.
         ByChannel = channels >= 4 * workers || workers == 1,
-        IsParallel = (long)samples * channels * places >= 16384,
+        IsParallel = (long)samples * channels * places >= BatchSchedule.ParallelElements,
     };
 }
 
