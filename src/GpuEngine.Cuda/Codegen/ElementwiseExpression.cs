@@ -43,11 +43,11 @@ internal static class ElementwiseExpression
         return step.DType == DType.BF16 && !IsExact(step.Op) ? $"bf16_to_float(float_to_bf16({value}))" : value;
     }
 
-    /// <summary>A constant of a dtype's compute type, exact.</summary>
+    /// <summary>A constant in a dtype's compute type.</summary>
     public static string Literal(double value, DType dtype) => dtype switch
     {
-        DType.F32 => Runtime.CompilerOptions.Constant((float)value),
-        DType.BF16 => Runtime.CompilerOptions.Constant(Core.Cpu.Bf16.FromSingle((float)value).ToSingle()),
+        // A constant beside bf16 tensors keeps its f32 value, as a Python number does in torch and on the CPU device.
+        DType.F32 or DType.BF16 => Runtime.CompilerOptions.Constant((float)value),
         DType.F64 when double.IsNaN(value) => "(0.0/0.0)",
         DType.F64 when double.IsInfinity(value) => value > 0 ? "(1.0/0.0)" : "(-1.0/0.0)",
         DType.F64 => value.ToString("E17", CultureInfo.InvariantCulture),

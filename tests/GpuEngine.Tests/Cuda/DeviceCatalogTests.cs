@@ -35,6 +35,9 @@ public class DeviceCatalogTests(DeviceUnderTest under) : IClassFixture<DeviceUnd
     {
         var spec = OpCatalog.Find(op);
         var worst = OracleCheck.Worst(under.Shared, spec, spec.Samples[index], dtype, withGradients: true);
-        Assert.True(worst.Error <= worst.Allowed, $"{op} ({spec.Samples[index]}): {worst}");
+        // In f64 the truth is itself of this precision, and its sums run in another order: a few thousand terms of size one cannot
+        // differ by more than 1e-12.
+        var allowed = dtype == DType.F64 ? Math.Max(worst.Allowed, 1e-12 * Math.Max(1, Math.Abs(worst.Expected))) : worst.Allowed;
+        Assert.True(worst.Error <= allowed, $"{op} ({spec.Samples[index]}): {worst}");
     }
 }
