@@ -62,6 +62,14 @@ public class NormKernelTests
         }
     }
 
+    [Theory]
+    [MemberData(nameof(Cases))]
+    public void A_run_allocates_nothing(string norm, int[] shape)
+    {
+        var c = Case(norm, shape, DType.F32, new Relu(), 0);
+        Assert.Equal(0, c.AllocatedByRun());
+    }
+
     private static void Compare(string norm, int[] shape, double mean)
     {
         // A smooth activation: at the kink of relu a rounding decides between 0 and dy.

@@ -61,5 +61,16 @@ internal sealed class NormCase
         return _outputs.ToDictionary(o => o.Name, o => run.Get(o.Name));
     }
 
+    /// <summary>Managed bytes that one run allocates on the calling thread once everything is warm.</summary>
+    public long AllocatedByRun()
+    {
+        using var device = new CpuDevice(2);
+        using var run = new Evaluation(device, _outputs);
+        for (var i = 0; i < 3; i++) run.Run();
+        var before = GC.GetAllocatedBytesForCurrentThread();
+        run.Run();
+        return GC.GetAllocatedBytesForCurrentThread() - before;
+    }
+
     private double Draw() => Math.Sqrt(-2 * Math.Log(1 - _random.NextDouble())) * Math.Cos(2 * Math.PI * _random.NextDouble());
 }
