@@ -60,25 +60,25 @@ internal static unsafe class TileFunctions
 
     private static delegate*<void*, void*, void*, void*, int, void> Float<T>(UnaryKind kind)
         where T : unmanaged, IBinaryFloatingPointIeee754<T> => kind switch
-    {
-        UnaryKind.Neg => &Neg<T>,
-        UnaryKind.Abs => &Abs<T>,
-        UnaryKind.Sign => &Sign<T>,
-        UnaryKind.Exp => &Map<T, ExpFunction<T>>,
-        UnaryKind.Expm1 => &Map<T, Expm1Function<T>>,
-        UnaryKind.Log => &Log<T>,
-        UnaryKind.Log1p => &Log1p<T>,
-        UnaryKind.Sqrt => &Sqrt<T>,
-        UnaryKind.Rsqrt => &Rsqrt<T>,
-        UnaryKind.Reciprocal => &Reciprocal<T>,
-        UnaryKind.Sin => &Sin<T>,
-        UnaryKind.Cos => &Cos<T>,
-        UnaryKind.Tanh => &Map<T, TanhFunction<T>>,
-        UnaryKind.Sigmoid => &Map<T, SigmoidFunction<T>>,
-        UnaryKind.Floor => &Floor<T>,
-        UnaryKind.Erf => &Map<T, ErfFunction<T>>,
-        _ => null,
-    };
+        {
+            UnaryKind.Neg => &Neg<T>,
+            UnaryKind.Abs => &Abs<T>,
+            UnaryKind.Sign => &Sign<T>,
+            UnaryKind.Exp => &Map<T, ExpFunction<T>>,
+            UnaryKind.Expm1 => &Map<T, Expm1Function<T>>,
+            UnaryKind.Log => &Log<T>,
+            UnaryKind.Log1p => &Log1p<T>,
+            UnaryKind.Sqrt => &Sqrt<T>,
+            UnaryKind.Rsqrt => &Rsqrt<T>,
+            UnaryKind.Reciprocal => &Reciprocal<T>,
+            UnaryKind.Sin => &Sin<T>,
+            UnaryKind.Cos => &Cos<T>,
+            UnaryKind.Tanh => &Map<T, TanhFunction<T>>,
+            UnaryKind.Sigmoid => &Map<T, SigmoidFunction<T>>,
+            UnaryKind.Floor => &Floor<T>,
+            UnaryKind.Erf => &Map<T, ErfFunction<T>>,
+            _ => null,
+        };
 
     private static delegate*<void*, void*, void*, void*, int, void> Signed<T>(UnaryKind kind) where T : unmanaged, IBinaryInteger<T> => kind switch
     {
