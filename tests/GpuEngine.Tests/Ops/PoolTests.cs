@@ -45,6 +45,8 @@ public class PoolTests
     [InlineData(37, 2, false)]
     [InlineData(37, 2, true)]
     [InlineData(16, 2, false)]
+    [InlineData(10, 2, false)]
+    [InlineData(9, 2, true)]
     [InlineData(9, 3, true)]
     public void Registers_of_windows_equal_the_definition(int width, int kernel, bool ceilMode)
     {
@@ -52,8 +54,9 @@ public class PoolTests
         var x = Enumerable.Range(0, 2 * 5 * width).Select(_ => (double)random.Next(20)).ToArray();
         Shape shape = [1, 2, 5, width];
         var (y, indices) = Max(x, shape, t => F.MaxPool2d(t, kernel, ceilMode: ceilMode));
-        var mean = Run(x, shape, t => [F.AvgPool2d(t, kernel, ceilMode: ceilMode)])[0];
         var (rows, columns) = (Extent(5), Extent(width));
+        foreach (var height in new[] { 4, 5 }) CheckGradient(kernel, ceilMode, height, width);
+        var mean = Run(x, shape, t => [F.AvgPool2d(t, kernel, ceilMode: ceilMode)])[0];
         for (var i = 0; i < y.Length; i++)
         {
             var (plane, p, q) = (i / (rows * columns), i / columns % rows * kernel, i % columns * kernel);
@@ -67,6 +70,23 @@ public class PoolTests
         }
 
         int Extent(int input) => ceilMode ? (input + kernel - 1) / kernel : input / kernel;
+    }
+
+    /// <summary>Each window's weight arrives at the place of its maximum, and nothing anywhere else.</summary>
+    private static void CheckGradient(int kernel, bool ceilMode, int height, int width)
+    {
+        using var device = new CpuDevice(2);
+        var x = F.Input("x", DType.F32, [1, 2, height, width]);
+        var y = F.MaxPool2d(x, kernel, ceilMode: ceilMode);
+        var weights = F.Reshape(F.Arange((int)y.Output.Type.Elements, DType.F32) + 1, y.Output.Shape);
+        using var run = new Evaluation(device, [new("dx", Autodiff.Gradients(F.Sum(y.Output * weights), [x])[0]), new("indices", y.Indices)]);
+        var random = new System.Random(2);
+        run.Set("x", [.. Enumerable.Range(0, 2 * height * width).Select(_ => random.NextDouble())]);
+        run.Run();
+        var expected = new double[2 * height * width];
+        var indices = run.Get("indices");
+        for (var i = 0; i < indices.Length; i++) expected[i / (indices.Length / 2) * height * width + (int)indices[i]] += i + 1;
+        Assert.Equal(expected, run.Get("dx"));
     }
 
     [Fact]

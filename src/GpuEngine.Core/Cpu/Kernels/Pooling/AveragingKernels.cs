@@ -67,7 +67,7 @@ internal sealed unsafe class AveragingPlane<T> where T : unmanaged, IBinaryFloat
         {
             var high = _high[p];
             var q = 0;
-            if (_pairs && _wide.Length >= PairColumns.Step)
+            if (_pairs && _wide.Length >= PairColumns.Least)
             {
                 q = _wide.Length;
                 fixed (T* divisors = &_divisors[p * q])

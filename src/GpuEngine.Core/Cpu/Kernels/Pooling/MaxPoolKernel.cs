@@ -35,7 +35,7 @@ internal sealed unsafe class MaxPoolKernel<T>(Node node) : CpuKernel where T : u
             {
                 var (top, bottom) = Inside(p * strideH - _op.Padding[0], kernelH, dilationH, _height);
                 var q = 0;
-                if (_pairs && _width / 2 >= PairColumns.Step && bottom - top == 2)
+                if (_pairs && _width / 2 >= PairColumns.Least && bottom - top == 2)
                 {
                     q = _width / 2;
                     PairColumns.Max((float*)(x + top * _width), _width, top * _width, (float*)y, index, q);
@@ -52,8 +52,10 @@ internal sealed unsafe class MaxPoolKernel<T>(Node node) : CpuKernel where T : u
                         for (var w = left; w < right; w += dilationW)
                         {
                             var value = x[h * _width + w];
-                            if (!(value > best) && !T.IsNaN(value)) continue;
-                            (best, place) = (value, h * _width + w);
+                            // Selections, not a branch: which element is the largest cannot be predicted.
+                            var take = value > best | T.IsNaN(value);
+                            best = take ? value : best;
+                            place = take ? h * _width + w : place;
                         }
                     }
 
@@ -64,8 +66,9 @@ internal sealed unsafe class MaxPoolKernel<T>(Node node) : CpuKernel where T : u
         }
     }
 
-    private static bool IsPairs(MaxPoolOp op) =>
-        typeof(T) == typeof(float) && op.Kernel == [2, 2] && op.Stride == [2, 2] && op.Padding == [0, 0] && op.Dilation == [1, 1];
+    /// <summary>Whether <see cref="PairColumns"/> can take the windows.</summary>
+    internal static bool IsPairs(MaxPoolOp op) => typeof(T) == typeof(float)
+        && op.Kernel == [2, 2] && op.Stride == [2, 2] && op.Padding == [0, 0] && op.Dilation == [1, 1];
 
     /// <summary>The first element of a window inside the input, and the end of the window inside it.</summary>
     private static (int Start, int End) Inside(int start, int kernel, int dilation, int extent)
