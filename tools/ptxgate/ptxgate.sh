@@ -36,11 +36,12 @@ failed=0
 gate() {  # FILE.cu options...
     local file=$1 name arch
     shift
-    local options=() instances=()
+    local options=() instances=() standard=c++17  # NVRTC's own default
     for option in "$@"; do
         case $option in
             --instance=*) instances+=("${option#--instance=}") ;;
-            --gpu-architecture=*|--std=*|-arch=*|-std=*|--fmad=*|-lineinfo) ;;  # NVRTC's own
+            --std=*|-std=*) standard=${option#*=} ;;
+            --gpu-architecture=*|-arch=*|--fmad=*|-lineinfo) ;;  # NVRTC's own
             --use_fast_math|-use_fast_math|--extra-device-vectorization) ;;
             --define-macro=*) options+=("-D${option#--define-macro=}") ;;
             --include-path=*) options+=("-I${option#--include-path=}") ;;
@@ -64,7 +65,7 @@ gate() {  # FILE.cu options...
     for arch in ${archs//,/ }; do
         local log=$scratch/log
         if "$clang" -x cuda --cuda-device-only -nocudainc -nocudalib "--cuda-gpu-arch=$arch" \
-            -Xclang -target-feature -Xclang +ptx80 -std=c++20 -O2 -ffp-contract=fast -fno-builtin -nostdinc -nostdinc++ \
+            -Xclang -target-feature -Xclang +ptx80 "-std=$standard" -O2 -ffp-contract=fast -fno-builtin -nostdinc -nostdinc++ \
             -Wall -Wno-unused -Wno-unknown-cuda-version -Wno-pass-failed -include "$here/prelude.h" "-I$here/../../kernels" ${options[@]+"${options[@]}"} \
             -S -o "$out/$name.$arch.ptx" "$source" >"$log" 2>&1; then
             compiled=$((compiled + 1))
