@@ -31,7 +31,8 @@ if [ $# -eq 0 ]; then
     gate=$here/../ptxgate/ptxgate.sh
     kernels=$here/tests/kernels
     status=0
-    "$gate" "$kernels/common_all.cu" "--instance=copy_scaled<bf16, 8>" -- "$kernels/clean.cu" "--instance=batch_norm<bf16, 4>" || status=$?
+    "$gate" "$kernels/common_all.cu" "--instance=copy_scaled<bf16, 8>" -- \
+        "$kernels/clean.cu" "--instance=batch_norm<bf16, 4>" || status=$?
     if [ $status -ne 77 ]; then
         [ $status -eq 0 ]
         if "$gate" "$kernels/device_error.cu" >/dev/null 2>&1; then

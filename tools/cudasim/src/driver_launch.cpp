@@ -71,6 +71,9 @@ struct KernelCall {
         launch.block = block;
         launch.cluster = cluster;
         launch.dynamic_shared = dynamic;
+        launch.shared_limit = static_cast<size_t>(function->dynamic_limit > settings().shared_per_block
+                                                      ? settings().shared_per_block_optin
+                                                      : settings().shared_per_block);
         launch.cooperative = cooperative;
         launch.number = ++launches;
         const int error = run_launch(launch);

@@ -129,7 +129,7 @@ struct Launch {
     const KernelImage* image = nullptr;
     int device = 0;
     Dim3 grid, block, cluster;
-    size_t dynamic_shared = 0;
+    size_t dynamic_shared = 0, shared_limit = 0;
     bool cooperative = false;
     uint64_t number = 0;
     uint32_t start_epoch = 0;

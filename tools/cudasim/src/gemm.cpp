@@ -177,7 +177,10 @@ template <class T>
                 factors[q] = b + (j + std::min(q, count - 1)) * k;
             }
             if (count == 4) {
-                T* __restrict c0 = columns[0], * __restrict c1 = columns[1], * __restrict c2 = columns[2], * __restrict c3 = columns[3];
+                T* __restrict c0 = columns[0];
+                T* __restrict c1 = columns[1];
+                T* __restrict c2 = columns[2];
+                T* __restrict c3 = columns[3];
                 for (int64_t p = 0; p < k; ++p) {
                     const T* __restrict x = a + p * m + first;
                     const T f0 = factors[0][p], f1 = factors[1][p], f2 = factors[2][p], f3 = factors[3][p];

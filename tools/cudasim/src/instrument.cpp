@@ -151,34 +151,34 @@ CUDASIM_API void __tsan_atomic_thread_fence(int) { cudasim_fence(); }
 CUDASIM_API void __tsan_atomic_signal_fence(int) {}
 
 // Compiler builtins for atomics; the CUDA functions go through cudasim_atomic instead (atomics.cpp).
-#define ATOMIC(bits, T)                                                                                                \
-    CUDASIM_API T __tsan_atomic##bits##_load(const volatile T* address, int) {                                         \
-        on_access(ADDRESS, sizeof(T), access_read | access_atomic | access_volatile, HERE);                            \
-        return __atomic_load_n(address, __ATOMIC_SEQ_CST);                                                             \
-    }                                                                                                                  \
-    CUDASIM_API void __tsan_atomic##bits##_store(volatile T* address, T value, int) {                                  \
-        on_access(ADDRESS, sizeof(T), access_write | access_atomic | access_volatile, HERE);                           \
-        __atomic_store_n(address, value, __ATOMIC_SEQ_CST);                                                            \
-    }                                                                                                                  \
-    ATOMIC_RMW(bits, T, fetch_add, __atomic_fetch_add)                                                                 \
-    ATOMIC_RMW(bits, T, fetch_sub, __atomic_fetch_sub)                                                                 \
-    ATOMIC_RMW(bits, T, fetch_and, __atomic_fetch_and)                                                                 \
-    ATOMIC_RMW(bits, T, fetch_or, __atomic_fetch_or)                                                                   \
-    ATOMIC_RMW(bits, T, fetch_xor, __atomic_fetch_xor)                                                                 \
-    ATOMIC_RMW(bits, T, exchange, __atomic_exchange_n)                                                                 \
-        CUDASIM_API T __tsan_atomic##bits##_compare_exchange_val(volatile T* address, T expected, T value, int, int) { \
-        on_access(ADDRESS, sizeof(T), access_write | access_atomic | access_volatile, HERE);                           \
-        __atomic_compare_exchange_n(address, &expected, value, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);             \
-        return expected;                                                                                               \
-    }                                                                                                                  \
-    CUDASIM_API int __tsan_atomic##bits##_compare_exchange_strong(volatile T* address, T* expected, T value, int,      \
-                                                                  int) {                                               \
-        on_access(ADDRESS, sizeof(T), access_write | access_atomic | access_volatile, HERE);                           \
-        return __atomic_compare_exchange_n(address, expected, value, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);       \
-    }                                                                                                                  \
-    CUDASIM_API int __tsan_atomic##bits##_compare_exchange_weak(volatile T* address, T* expected, T value, int a,      \
-                                                                int b) {                                               \
-        return __tsan_atomic##bits##_compare_exchange_strong(address, expected, value, a, b);                          \
+#define ATOMIC(bits, T)                                                                                            \
+    CUDASIM_API T __tsan_atomic##bits##_load(const volatile T* address, int) {                                     \
+        on_access(ADDRESS, sizeof(T), access_read | access_atomic | access_volatile, HERE);                        \
+        return __atomic_load_n(address, __ATOMIC_SEQ_CST);                                                         \
+    }                                                                                                              \
+    CUDASIM_API void __tsan_atomic##bits##_store(volatile T* address, T value, int) {                              \
+        on_access(ADDRESS, sizeof(T), access_write | access_atomic | access_volatile, HERE);                       \
+        __atomic_store_n(address, value, __ATOMIC_SEQ_CST);                                                        \
+    }                                                                                                              \
+    ATOMIC_RMW(bits, T, fetch_add, __atomic_fetch_add)                                                             \
+    ATOMIC_RMW(bits, T, fetch_sub, __atomic_fetch_sub)                                                             \
+    ATOMIC_RMW(bits, T, fetch_and, __atomic_fetch_and)                                                             \
+    ATOMIC_RMW(bits, T, fetch_or, __atomic_fetch_or)                                                               \
+    ATOMIC_RMW(bits, T, fetch_xor, __atomic_fetch_xor)                                                             \
+    ATOMIC_RMW(bits, T, exchange, __atomic_exchange_n)                                                             \
+    CUDASIM_API T __tsan_atomic##bits##_compare_exchange_val(volatile T* address, T expected, T value, int, int) { \
+        on_access(ADDRESS, sizeof(T), access_write | access_atomic | access_volatile, HERE);                       \
+        __atomic_compare_exchange_n(address, &expected, value, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);         \
+        return expected;                                                                                           \
+    }                                                                                                              \
+    CUDASIM_API int __tsan_atomic##bits##_compare_exchange_strong(volatile T* address, T* expected, T value, int,  \
+                                                                  int) {                                           \
+        on_access(ADDRESS, sizeof(T), access_write | access_atomic | access_volatile, HERE);                       \
+        return __atomic_compare_exchange_n(address, expected, value, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);   \
+    }                                                                                                              \
+    CUDASIM_API int __tsan_atomic##bits##_compare_exchange_weak(volatile T* address, T* expected, T value, int a,  \
+                                                                int b) {                                           \
+        return __tsan_atomic##bits##_compare_exchange_strong(address, expected, value, a, b);                      \
     }
 #define ATOMIC_RMW(bits, T, name, builtin)                                                   \
     CUDASIM_API T __tsan_atomic##bits##_##name(volatile T* address, T value, int) {          \

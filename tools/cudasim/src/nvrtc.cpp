@@ -199,16 +199,16 @@ CUDASIM_API nvrtcResult nvrtcCompileProgram(void* prog, int option_count, const 
             return NVRTC_ERROR_INVALID_OPTION;
         }
     }
-    // The prelude wants C++20; older standards differ in nothing that kernels are allowed to use.
-    (void)standard;
-    p.input.options.push_back("-std=c++20");
+    // The prelude wants C++17, which is also what NVRTC takes when nothing is said.
+    const auto language = "-std=" + (standard == "c++20" ? standard : "c++17");
+    p.input.options.push_back(language);
     p.input.options.push_back("-D__CUDA_ARCH__=" + std::to_string(arch * 10));
     p.input.options.push_back("-DCUDASIM=1");
     auto preprocessed = preprocess(p.input);
     p.log = preprocessed.log;
     if (!preprocessed.ok) return NVRTC_ERROR_COMPILATION;
     const auto rewritten = rewrite_kernels(preprocessed.object, p.expressions);
-    const std::string compile_options = "-std=c++20";
+    const auto& compile_options = language;
     const bool checked = settings().checked();
     const auto compiled = compile_object(rewritten.text, compile_options, checked);
     p.log += compiled.log;

@@ -140,10 +140,14 @@ void* cudasim_shared(const void* tag, unsigned long size, unsigned long align, c
             offset = round_up(end, align > 128 ? align : 128);
             variables.push_back({tag, size, offset, name});
             launch.static_shared += size;
-            if (launch.static_shared > static_cast<size_t>(settings().shared_per_block)) {
+            // Static memory alone has the small limit, with dynamic memory the one that the function was given.
+            const auto small = static_cast<size_t>(settings().shared_per_block);
+            const bool alone = launch.static_shared > small;
+            if (alone || launch.static_shared + launch.dynamic_shared > launch.shared_limit) {
                 report(Finding{"shared_too_large", "static shared memory of " + std::to_string(launch.static_shared) +
-                                                       " bytes exceeds the limit of " +
-                                                       std::to_string(settings().shared_per_block)},
+                                                       " bytes and " + std::to_string(launch.dynamic_shared) +
+                                                       " dynamic bytes exceed the limit of " +
+                                                       std::to_string(alone ? small : launch.shared_limit)},
                        *current, 0);
                 block.worker->abort_launch(701);
             }

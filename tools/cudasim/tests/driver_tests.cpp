@@ -15,7 +15,9 @@ extern "C" __global__ void look_up(float* x) { x[threadIdx.x] = table[threadIdx.
 extern "C" __global__ void fail(float* x) { assert(x == nullptr); }
 namespace inner { __global__ void named(float* x) { x[0] = 5; } }
 struct Pair { float a; double b; char c; };
-extern "C" __global__ void by_value(double* x, Pair p, short s, bool flag, double d) { x[0] = p.a + p.b + p.c + s + (flag ? 1 : 0) + d; }
+extern "C" __global__ void by_value(double* x, Pair p, short s, bool flag, double d) {
+    x[0] = p.a + p.b + p.c + s + (flag ? 1 : 0) + d;
+}
 )";
 
 Kernels& kernels() {
