@@ -9,7 +9,7 @@ namespace GpuEngine.Bench;
 /// The convolutions of LeNet-5 and ResNet-20 (CIFAR), batch 128, f32, on the CPU: forward, input gradient and weight gradient.
 /// The peer is bench/peers/conv.py, which times the same layers in torch.
 /// </summary>
-public class ConvBench
+public sealed class ConvBench : IDisposable
 {
     private CpuDevice _device = null!;
     private Evaluation _forward = null!;
@@ -47,7 +47,7 @@ public class ConvBench
     }
 
     [GlobalCleanup]
-    public void Cleanup()
+    public void Dispose()
     {
         _forward.Dispose();
         _input.Dispose();
