@@ -27,6 +27,11 @@ Task("Bench")
     .IsDependentOn("Build")
     .Does(() => Run("dotnet", $"run --project bench/GpuEngine.Bench -c {configuration} --no-build -- --filter {Argument("filter", "*")}"));
 
+Task("GpuBundle")
+    .Description("Writes artifacts/gpu-bundle.tar.xz: build, .NET runtime, tests, bench and one script for a machine with a GPU but no .NET.")
+    .IsDependentOn("Build")
+    .Does(() => Run("bash", "tools/gpu-bundle/make.sh"));
+
 RunTarget(target);
 
 void Run(string command, string arguments)

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Our SGEMM beside OpenBLAS and oneDNN in one run: bench/gemm.sh [SIZE | MxKxN ...] [--threads 1,2]
+# Our SGEMM beside OpenBLAS and oneDNN in one run: bench/gemm.sh [SIZE | MxKxN ...] [--threads 1,2] [--kernel Avx2]
 set -euo pipefail
 cd "$(dirname "$0")/.."
 # OpenBLAS 0.3.21 does not know Zen 5 and falls back to its AVX2 kernel there; give it its best one.

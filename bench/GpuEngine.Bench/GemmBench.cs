@@ -6,8 +6,9 @@ using GpuEngine.Core.Cpu.Threading;
 namespace GpuEngine.Bench;
 
 /// <summary>
-/// Our SGEMM alone, in microseconds and bytes allocated: squares, and the three products of a linear layer of 784 inputs
-/// and 10 outputs at batch 128 (forward, weight gradient, input gradient). `bench/gemm.sh` compares with other libraries.
+/// Our SGEMM alone, in microseconds and bytes allocated: squares, and the three products of a linear layer of 784
+/// inputs and 10 outputs at batch 128 (forward, weight gradient, input gradient). `bench/gemm.sh` compares with other
+/// libraries.
 /// </summary>
 [MemoryDiagnoser]
 public unsafe class GemmBench : IDisposable

@@ -7,14 +7,15 @@ using GpuEngine.Core.Graph;
 namespace GpuEngine.Bench;
 
 /// <summary>
-/// The normalisations in f32 beside a plain parallel copy of as many bytes, measured in turns: the share of the copy's rate is
-/// how near a kernel runs to its memory. bench/peers/norms.py times the same shapes in PyTorch.
+/// The normalisations in f32 beside a plain parallel copy of as many bytes, measured in short turns: the share of the copy's
+/// rate is how near a kernel runs to its memory. Times are the 20th percentile: with neighbours on the cores, the turns that
+/// were not interrupted. bench/peers/norms.py times the same shapes in PyTorch.
 /// Arguments: "--threads 1,2" and parts of case names.
 /// </summary>
 internal static class NormBench
 {
-    private const int Rounds = 25;
-    private const double SecondsPerTurn = 0.01;
+    private const int Rounds = 101;
+    private const double SecondsPerTurn = 0.001;
 
     private delegate Tensor Forward(Tensor x, Tensor weight, Tensor bias, Tensor mean, Tensor variance);
 
@@ -42,14 +43,18 @@ internal static class NormBench
         {
             using var device = new CpuDevice(count);
             using var pool = new CpuPool(count);
-            foreach (var test in Cases.Where(c => wanted.Count == 0 || wanted.Any(c.Name.Contains))) Measure(device, pool, test.Name, test.Shape, test.Parameters, test.Forward);
+            foreach (var (name, shape, parameters, forward) in Cases)
+            {
+                if (wanted.Count == 0 || wanted.Any(name.Contains)) Measure(device, pool, name, shape, parameters, forward);
+            }
         }
 
         return 0;
     }
 
     private static (string Name, Shape Shape, int Parameters, Forward Forward) BatchNorm(params int[] shape) =>
-        ("batch_norm+relu", new Shape(shape), shape[1], (x, w, b, m, v) => F.BatchNorm(x, m, v, w, b, training: true, activation: new Relu()).Output);
+        ("batch_norm+relu", new Shape(shape), shape[1],
+            (x, w, b, m, v) => F.BatchNorm(x, m, v, w, b, training: true, activation: new Relu()).Output);
 
     private static (string Name, Shape Shape, int Parameters, Forward Forward) LayerNorm(int rows, int width) =>
         ("layer_norm", [rows, width], width, (x, w, b, _, _) => F.LayerNorm(x, [width], w, b));
@@ -68,10 +73,10 @@ internal static class NormBench
         using var forwardRun = new Evaluation(device, [.. y.Node.Outputs.Select((t, i) => new NamedTensor($"out{i}", t))]);
         using var backwardRun = new Evaluation(device, [.. backward.Outputs.Select((t, i) => new NamedTensor($"out{i}", t))]);
         var random = new Random(1);
+        double[] Draw(Tensor t) => [.. Enumerable.Range(0, (int)t.Type.Elements).Select(_ => random.NextDouble() + 0.1)];
         foreach (var run in new[] { forwardRun, backwardRun })
         {
-            foreach (var input in run.Executable.Plan.Program.Inputs)
-                run.Set(((InputOp)input.Node.Op).InputName, [.. Enumerable.Range(0, (int)input.Type.Elements).Select(_ => random.NextDouble() + 0.1)]);
+            foreach (var input in run.Executable.Plan.Program.Inputs) run.Set(((InputOp)input.Node.Op).InputName, Draw(input));
         }
 
         var bytes = (int)x.Type.Bytes;
@@ -82,7 +87,7 @@ internal static class NormBench
         Console.WriteLine($"{name + " " + shape,-34} {device.Threads,7} {Column(times[0], times[1], 2)}  {Column(times[2], times[3], 3)}");
     }
 
-    /// <summary>Median seconds of each action; the actions take turns, so that a noisy neighbour hits all alike.</summary>
+    /// <summary>Seconds of each action, 20th percentile; the actions take turns, so that a noisy neighbour hits all alike.</summary>
     private static double[] InTurns(Action[] actions)
     {
         var counts = actions.Select(Calibrate).ToArray();
@@ -98,20 +103,20 @@ internal static class NormBench
             }
         }
 
-        return [.. samples.Select(s => s.Order().ElementAt(s.Count / 2))];
+        return [.. samples.Select(s => s.Order().ElementAt(s.Count / 5))];
     }
 
     private static int Calibrate(Action action)
     {
         var start = Stopwatch.GetTimestamp();
         var count = 0;
-        while (Stopwatch.GetElapsedTime(start).TotalSeconds < 20 * SecondsPerTurn || count < 2)
+        while (Stopwatch.GetElapsedTime(start).TotalSeconds < 200 * SecondsPerTurn || count < 2)
         {
             action();
             count++;
         }
 
-        return Math.Max(1, count / 20);
+        return Math.Max(1, count / 200);
     }
 
     /// <summary>Copies a buffer, each worker its share.</summary>

@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Globalization;
-using GpuEngine.Core.Cpu;
+using GpuEngine.Core.Devices;
+using GpuEngine.Lab;
 using GpuEngine.Lab.Measure;
 using GpuEngine.Nn.Data;
 using GpuEngine.Nn.Layers;
@@ -28,11 +29,13 @@ internal static class TrainStepComparison
         ("lenet5", () => LeNet5.Create(new ExampleShape(1, 28, 28), 10), 128),
     ];
 
-    /// <summary>Arguments: case names (none: all), "--threads 1,2", "--python PATH", "--alone" (no peer), "--ledger".</summary>
+    /// <summary>Arguments: case names (none: all), "--threads 1,2", "--device D", "--peer cuda-compiled" (the
+    /// form of the peer; by default the device), "--python PATH", "--alone" (no peer), "--ledger".</summary>
     public static int Run(string[] arguments)
     {
         int[] threads = [1, Environment.ProcessorCount];
         var python = "/usr/bin/python3";
+        var (where, form) = ("cpu", (string?)null);
         var names = new List<string>();
         var (alone, ledger) = (false, false);
         for (var i = 0; i < arguments.Length; i++)
@@ -41,6 +44,8 @@ internal static class TrainStepComparison
             {
                 case "--threads": threads = [.. arguments[++i].Split(',').Select(int.Parse)]; break;
                 case "--python": python = arguments[++i]; break;
+                case "--device": where = arguments[++i]; break;
+                case "--peer": form = arguments[++i]; break;
                 case "--alone": alone = true; break;
                 case "--ledger": ledger = true; break;
                 default: names.Add(arguments[i]); break;
@@ -48,18 +53,21 @@ internal static class TrainStepComparison
         }
 
         Console.WriteLine($"{"case",-10} {"threads",7} {"ours ms",9} {"torch ms",9} {"ours images/s",14} {"torch images/s",15} {"ratio",6}");
-        foreach (var count in threads.Distinct())
+        foreach (var count in where == "cpu" ? threads.Distinct() : [0])
         {
-            using var peer = alone ? null : new TorchPeer(python, count);
-            foreach (var (name, model, batch) in Cases.Where(c => names.Count == 0 || names.Contains(c.Name))) Compare(name, model(), batch, count, peer, ledger);
+            using var peer = alone ? null : new TorchPeer(python, Math.Max(count, 1), form ?? where);
+            foreach (var (name, model, batch) in Cases.Where(c => names.Count == 0 || names.Contains(c.Name)))
+            {
+                using var device = Device.Open(where, count);
+                Compare(name, model(), batch, device, count, peer, ledger);
+            }
         }
 
         return 0;
     }
 
-    private static void Compare(string name, Module model, int batch, int threads, TorchPeer? peer, bool ledger)
+    private static void Compare(string name, Module model, int batch, IDevice device, int threads, TorchPeer? peer, bool ledger)
     {
-        using var device = new CpuDevice(threads);
         // Prefetch would borrow a core that the peer does not get: images are made in advance.
         using var trainer = new Trainer(model, Losses.CrossEntropy, new Adam(), device) { Options = new TrainerOptions { BatchSize = batch } };
         trainer.Prepare(Datasets.Synthetic(new ExampleShape(1, 28, 28), 10, new DatasetOptions { Limit = 8 * batch }, endless: false));
@@ -70,6 +78,8 @@ internal static class TrainStepComparison
         {
             var start = Stopwatch.GetTimestamp();
             for (var i = 0; i < steps; i++) trainer.RunStep(1e-3);
+            // Reading the loss waits for the last step where the device runs ahead.
+            trainer.Executable.ReadScalar<float>(TrainStep.Loss);
             ours.Add(Stopwatch.GetElapsedTime(start).TotalSeconds / steps);
             if (peer is null) continue;
             theirs.Add(peer.Run(name, steps));
@@ -86,11 +96,13 @@ internal static class TrainStepComparison
     private static int Calibrate(Trainer trainer)
     {
         for (var i = 0; i < 5; i++) trainer.RunStep(1e-3);
+        trainer.Executable.ReadScalar<float>(TrainStep.Loss);
         var start = Stopwatch.GetTimestamp();
         var steps = 0;
         while (Stopwatch.GetElapsedTime(start).TotalSeconds < 2 * SecondsPerTurn || steps < 4)
         {
             trainer.RunStep(1e-3);
+            trainer.Executable.ReadScalar<float>(TrainStep.Loss);
             steps++;
         }
 
@@ -108,12 +120,15 @@ internal static class TrainStepComparison
     {
         private readonly Process _process;
 
-        public TorchPeer(string python, int threads)
+        public TorchPeer(string python, int threads, string form)
         {
-            var script = Path.Combine(AppContext.BaseDirectory, "../../../../bench/peers/train_step.py");
+            // Beside the binaries in the GPU bundle, in bench/peers in the repository.
+            var script = Path.Combine(AppContext.BaseDirectory, "peers/train_step.py");
+            if (!File.Exists(script)) script = Path.Combine(AppContext.BaseDirectory, "../../../../bench/peers/train_step.py");
             var start = new ProcessStartInfo(python) { RedirectStandardInput = true, RedirectStandardOutput = true };
             start.ArgumentList.Add(Path.GetFullPath(script));
             start.ArgumentList.Add(threads.ToString(CultureInfo.InvariantCulture));
+            start.ArgumentList.Add(form);
             // Its workers must not spin on our cores between turns.
             start.Environment["OMP_WAIT_POLICY"] = "passive";
             _process = Process.Start(start)!;

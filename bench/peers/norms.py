@@ -1,4 +1,4 @@
-"""Times torch's normalisations on the shapes of `GpuEngine.Bench norms`: medians of rounds, 1 and 2 threads, f32.
+"""Times torch's normalisations on the shapes of `GpuEngine.Bench norms`: 20th percentiles of short rounds, 1 and 2 threads, f32.
 
 Forward is timed as a training step runs it (with autograd recording), backward alone (grad of x, weight, bias).
 Usage: python3 bench/peers/norms.py [threads ...]
@@ -10,22 +10,22 @@ import time
 import torch
 import torch.nn.functional as F
 
-ROUNDS, SECONDS = 15, 0.02
+ROUNDS, SECONDS = 101, 0.001
 
 
-def median_us(run):
+def time_us(run):
     start, count = time.perf_counter(), 0
-    while time.perf_counter() - start < 10 * SECONDS or count < 2:
+    while time.perf_counter() - start < 200 * SECONDS or count < 2:
         run()
         count += 1
-    count = max(1, count // 10)
+    count = max(1, count // 200)
     times = []
     for _ in range(ROUNDS):
         start = time.perf_counter()
         for _ in range(count):
             run()
         times.append((time.perf_counter() - start) / count)
-    return statistics.median(times) * 1e6
+    return statistics.quantiles(times, n=5)[0] * 1e6
 
 
 def batch_norm_relu(x, w, b, m, v):
@@ -59,7 +59,7 @@ def main():
             y = forward(x, w, b, m, v)
             dy = torch.rand(shape)
             backward = lambda: torch.autograd.grad(y, (x, w, b), dy, retain_graph=True)
-            f, g = median_us(lambda: forward(x, w, b, m, v)), median_us(backward)
+            f, g = time_us(lambda: forward(x, w, b, m, v)), time_us(backward)
             print(f"{name + ' ' + str(list(shape)):34} {count:7} {f:12.1f} {g:13.1f}")
 
 

@@ -1,7 +1,8 @@
-"""Images per second of whole training steps in PyTorch on the CPU: the peer of `gpuengine-bench train-step`.
+"""Seconds of whole training steps in PyTorch: the peer of the bench's `train-step` mode.
 
-Run it with Debian's python3-torch. It speaks lines on standard input and output, so that a driver can interleave it with our
-own measurement on the same machine: a line `CASE STEPS` on stdin runs that many steps and answers with seconds per step.
+Usage: train_step.py THREADS [cpu|cuda|cuda-compiled]. On the CPU run it with Debian's python3-torch. It speaks lines on standard
+input and output, so that a driver can interleave it with our own measurement on the same machine: a line `CASE STEPS` on stdin
+runs that many steps and answers with seconds per step.
 """
 import sys
 import time
@@ -33,14 +34,21 @@ CASES = {
 
 
 class Case:
-    def __init__(self, name):
+    def __init__(self, name, device):
         make, self.batch = CASES[name]
         torch.manual_seed(1)
-        self.model = make()
-        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=1e-3)
+        place = torch.device(device.split("-")[0])
+        self.model = make().to(place)
+        fused = {"fused": True} if place.type == "cuda" else {}
+        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=1e-3, **fused)
         self.loss = nn.CrossEntropyLoss()
-        self.images = torch.randn(8, self.batch, 1, 28, 28)
-        self.labels = torch.randint(0, 10, (8, self.batch))
+        self.images = torch.randn(8, self.batch, 1, 28, 28, device=place)
+        self.labels = torch.randint(0, 10, (8, self.batch), device=place)
+        if device == "cuda-compiled":
+            # CUDA graphs included: the strongest form of the peer.
+            self.model = torch.compile(self.model, mode="reduce-overhead")
+            for i in range(10):
+                self.step(i)
 
     def step(self, i):
         self.optimizer.zero_grad(set_to_none=True)
@@ -51,15 +59,18 @@ class Case:
 
 
 def main():
+    device = sys.argv[2] if len(sys.argv) > 2 else "cpu"
     torch.set_num_threads(int(sys.argv[1]))
     cases = {}
-    print("ready", torch.__version__, flush=True)
+    print("ready: PyTorch", torch.__version__, device, flush=True)
     for line in sys.stdin:
         name, steps = line.split()
-        case = cases.setdefault(name, None) or cases.__setitem__(name, Case(name)) or cases[name]
+        if name not in cases:
+            cases[name] = Case(name, device)
         start = time.perf_counter()
         for i in range(int(steps)):
-            case.step(i)
+            loss = cases[name].step(i)
+        loss.item()  # on a GPU, waits for the last step
         print((time.perf_counter() - start) / int(steps), flush=True)
 
 

@@ -1,5 +1,5 @@
-// Thread-block clusters (compute capability 9.0): barrier, shared memory of other blocks, reductions. On older devices a
-// cluster is one block and these are the block's own operations.
+// Thread-block clusters (compute capability 9.0): barrier, shared memory of other blocks, reductions. On older devices
+// a cluster is one block and these are the block's own operations.
 #pragma once
 #include "reduce.cuh"
 
@@ -60,8 +60,8 @@ DEVICE void cluster_sync() {
     cluster_wait();
 }
 
-// The same variable in the shared memory of another block of the cluster. A block may be read only between a cluster barrier
-// after it started (or wrote) and one before it ends.
+// The same variable in the shared memory of another block of the cluster. A block may be read only between a cluster
+// barrier after it started (or wrote) and one before it ends.
 template <class T>
 DEVICE T* cluster_map(T* own, u32 rank) {
 #if defined(__CUDASIM__)

@@ -1,5 +1,5 @@
-// Storage types bf16 and f16 with conversions that round to nearest even: one instruction on the device, bit arithmetic elsewhere.
-// A NaN becomes 0x7FFF in both, as the device's instruction makes it.
+// Storage types bf16 and f16 with conversions that round to nearest even: one instruction on the device, bit arithmetic
+// elsewhere. A NaN becomes 0x7FFF in both, as the device's instruction makes it.
 #pragma once
 #include "platform.cuh"
 

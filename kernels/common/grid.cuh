@@ -1,5 +1,6 @@
-// Order between the blocks of a grid: a barrier for cooperative launches, and "the last block goes on" for any launch. Both
-// use one u32 in global memory that is zero before the first use and needs no reset after: a replayed graph can use it again.
+// Order between the blocks of a grid: a barrier for cooperative launches, and "the last block goes on" for any launch.
+// Both use one u32 in global memory that is zero before the first use and needs no reset after: a replayed graph can
+// use it again.
 #pragma once
 #include "platform.cuh"
 
@@ -7,8 +8,8 @@ namespace gpuengine {
 
 DEVICE u32 load_volatile(const u32* p) { return *static_cast<const volatile u32*>(p); }
 
-// All threads of all blocks call; the launch must be cooperative. The top bit of the counter turns over once per barrier:
-// block 0 adds what is missing to it, the others add one each.
+// All threads of all blocks call; the launch must be cooperative. The top bit of the counter turns over once per
+// barrier: block 0 adds what is missing to it, the others add one each.
 DEVICE void grid_sync(u32* counter) {
 #ifdef __CUDASIM__
     cudasim_grid_barrier_used();

@@ -16,7 +16,7 @@ struct Moments {
         mean += delta / count;
         m2 += delta * (x - mean);
     }
-    DEVICE T variance() const { return count > T(0) ? m2 / count : T(0); }                     // biased: divides by n
+    DEVICE T variance() const { return count > T(0) ? m2 / count : T(0); }  // biased: divides by n
     DEVICE T unbiased_variance() const { return count > T(1) ? m2 / (count - T(1)) : T(0); }
 };
 

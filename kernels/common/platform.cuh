@@ -1,12 +1,13 @@
-// What every kernel file stands on. Three compilers read these headers: NVRTC (the device), a host C++ compiler (the simulator,
+// What every kernel file stands on. Three compilers read these headers: NVRTC (the device), a host C++ compiler (the
+// simulator,
 // __CUDASIM__ defined) and clang's NVPTX back end (the compile gate). None of them has the CUDA toolkit's headers.
 #pragma once
 
 #define DEVICE __device__ __forceinline__
 
 // The block's dynamic shared memory, 16-byte aligned, as an array of `type`.
-#define DYNAMIC_SHARED(type, name)                                                \
-    extern __shared__ __align__(16) unsigned char dynamic_shared_memory_[];       \
+#define DYNAMIC_SHARED(type, name)                                          \
+    extern __shared__ __align__(16) unsigned char dynamic_shared_memory_[]; \
     type* const name = reinterpret_cast<type*>(dynamic_shared_memory_)
 
 namespace gpuengine {
@@ -22,7 +23,9 @@ constexpr int kWarpSize = 32;
 constexpr u32 kFullMask = 0xffffffffu;
 
 // Threads are numbered x fastest, as warps are formed.
-DEVICE int thread_rank() { return static_cast<int>(threadIdx.x + blockDim.x * (threadIdx.y + blockDim.y * threadIdx.z)); }
+DEVICE int thread_rank() {
+    return static_cast<int>(threadIdx.x + blockDim.x * (threadIdx.y + blockDim.y * threadIdx.z));
+}
 DEVICE int block_threads() { return static_cast<int>(blockDim.x * blockDim.y * blockDim.z); }
 DEVICE int lane_index() { return thread_rank() % kWarpSize; }
 DEVICE int warp_index() { return thread_rank() / kWarpSize; }

@@ -1,5 +1,5 @@
-// Reductions over a warp and a block, in a fixed order: the result depends on the data only, and every thread gets the same bits.
-// The block must have a whole number of warps, and all its threads must call.
+// Reductions over a warp and a block, in a fixed order: the result depends on the data only, and every thread gets the
+// same bits. The block must have a whole number of warps, and all its threads must call.
 #pragma once
 #include "platform.cuh"
 
@@ -30,8 +30,8 @@ DEVICE T shuffle_xor(T value, int lane_mask) {
     return __shfl_xor_sync(kFullMask, value, lane_mask);
 }
 
-// Over groups of Width neighbouring lanes. The lane with the lower index is always the left operand, so that an operation
-// whose rounding depends on the order still gives all lanes one result.
+// Over groups of Width neighbouring lanes. The lane with the lower index is always the left operand, so that an
+// operation whose rounding depends on the order still gives all lanes one result.
 template <int Width = kWarpSize, class T, class Op>
 DEVICE T warp_reduce(T value, Op op) {
     static_assert(Width >= 1 && Width <= kWarpSize && (Width & (Width - 1)) == 0, "a group is a power of two of lanes");

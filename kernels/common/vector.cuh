@@ -1,4 +1,5 @@
-// Vectors of N elements, moved in pieces of up to 16 bytes. The pointer must be aligned to the smaller of 16 and the vector's size.
+// Vectors of N elements, moved in pieces of up to 16 bytes. The pointer must be aligned to the smaller of 16 and the
+// vector's size.
 #pragma once
 #include "float_types.cuh"
 
@@ -64,7 +65,8 @@ DEVICE Vec<T, N> load_once(const T* from) {
     Vec<T, N> v;
     P* const to = reinterpret_cast<P*>(&v);
 #pragma unroll
-    for (int i = 0; i < static_cast<int>(sizeof(v) / sizeof(P)); ++i) to[i] = __ldcs(reinterpret_cast<const P*>(from) + i);
+    for (int i = 0; i < static_cast<int>(sizeof(v) / sizeof(P)); ++i)
+        to[i] = __ldcs(reinterpret_cast<const P*>(from) + i);
     return v;
 }
 

@@ -2,6 +2,8 @@ using System.CommandLine;
 using GpuEngine.Cli.Commands;
 using GpuEngine.Core;
 using GpuEngine.Core.Graph;
+using GpuEngine.Cuda.Interop;
+using GpuEngine.Cuda.Runtime;
 using GpuEngine.Nn.Training;
 
 namespace GpuEngine.Cli;
@@ -17,7 +19,7 @@ internal static class CommandLine
     public static int Run(string[] args)
     {
         var root = new RootCommand("GpuEngine: train deep networks and see where their time and memory go.\n\nExit codes: 0 done, 1 the run failed, 2 bad usage or bad input.");
-        foreach (var command in new Command[] { DoctorCommand.Create(), TrainCommand.Create(), EvalCommand.Create(), OpCommand.Create(), MemoryCommand.Create() })
+        foreach (var command in new Command[] { DoctorCommand.Create(), TrainCommand.Create(), EvalCommand.Create(), OpCommand.Create(), MemoryCommand.Create(), KernelsCommand.Create() })
             root.Subcommands.Add(command);
         var parsed = root.Parse(args);
         try
@@ -29,7 +31,7 @@ internal static class CommandLine
         {
             return Say(e.Message, BadUsage);
         }
-        catch (TrainingFailedException e)
+        catch (Exception e) when (e is TrainingFailedException or CudaException or KernelCompileException or OutOfDeviceMemoryException)
         {
             return Say(e.Message, Failed);
         }

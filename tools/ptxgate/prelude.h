@@ -1,6 +1,6 @@
-// Included before every kernel that clang compiles to PTX: what NVRTC has built in, out of clang's own NVPTX intrinsics. No
-// toolkit, no libdevice. Mathematical functions are declarations that stay calls to .extern functions in the PTX: enough to
-// prove that the device's branch of every source compiles; this PTX is never run.
+// Included before every kernel that clang compiles to PTX: what NVRTC has built in, out of clang's own NVPTX
+// intrinsics. No toolkit, no libdevice. Mathematical functions are declarations that stay calls to .extern functions in
+// the PTX: enough to prove that the device's branch of every source compiles; this PTX is never run.
 #pragma once
 #define __PTXGATE__ 1
 #define __CUDACC_RTC__ 1
@@ -29,14 +29,22 @@ typedef unsigned int uint32_t;
 typedef unsigned long long uint64_t;
 
 #define GATE __device__ __forceinline__
-#define GATE_VECTORS(T, name, a2, a4)                                                                      \
-    struct name##1 { T x; };                                                                               \
-    struct __align__(a2) name##2 { T x, y; };                                                              \
-    struct name##3 { T x, y, z; };                                                                         \
-    struct __align__(a4) name##4 { T x, y, z, w; };                                                        \
-    GATE name##1 make_##name##1(T x) { return {x}; }                                                       \
-    GATE name##2 make_##name##2(T x, T y) { return {x, y}; }                                               \
-    GATE name##3 make_##name##3(T x, T y, T z) { return {x, y, z}; }                                       \
+#define GATE_VECTORS(T, name, a2, a4)                                \
+    struct name##1 {                                                 \
+        T x;                                                         \
+    };                                                               \
+    struct __align__(a2) name##2 {                                   \
+        T x, y;                                                      \
+    };                                                               \
+    struct name##3 {                                                 \
+        T x, y, z;                                                   \
+    };                                                               \
+    struct __align__(a4) name##4 {                                   \
+        T x, y, z, w;                                                \
+    };                                                               \
+    GATE name##1 make_##name##1(T x) { return {x}; }                 \
+    GATE name##2 make_##name##2(T x, T y) { return {x, y}; }         \
+    GATE name##3 make_##name##3(T x, T y, T z) { return {x, y, z}; } \
     GATE name##4 make_##name##4(T x, T y, T z, T w) { return {x, y, z, w}; }
 GATE_VECTORS(signed char, char, 2, 4)
 GATE_VECTORS(unsigned char, uchar, 2, 4)
@@ -53,16 +61,29 @@ struct dim3 {
     __host__ __device__ constexpr dim3(unsigned a = 1, unsigned b = 1, unsigned c = 1) : x(a), y(b), z(c) {}
 };
 
-GATE uint3 ptxgate_tid() { return {(unsigned)__nvvm_read_ptx_sreg_tid_x(), (unsigned)__nvvm_read_ptx_sreg_tid_y(), (unsigned)__nvvm_read_ptx_sreg_tid_z()}; }
-GATE uint3 ptxgate_ctaid() { return {(unsigned)__nvvm_read_ptx_sreg_ctaid_x(), (unsigned)__nvvm_read_ptx_sreg_ctaid_y(), (unsigned)__nvvm_read_ptx_sreg_ctaid_z()}; }
-GATE uint3 ptxgate_ntid() { return {(unsigned)__nvvm_read_ptx_sreg_ntid_x(), (unsigned)__nvvm_read_ptx_sreg_ntid_y(), (unsigned)__nvvm_read_ptx_sreg_ntid_z()}; }
-GATE uint3 ptxgate_nctaid() { return {(unsigned)__nvvm_read_ptx_sreg_nctaid_x(), (unsigned)__nvvm_read_ptx_sreg_nctaid_y(), (unsigned)__nvvm_read_ptx_sreg_nctaid_z()}; }
+GATE uint3 ptxgate_tid() {
+    return {(unsigned)__nvvm_read_ptx_sreg_tid_x(), (unsigned)__nvvm_read_ptx_sreg_tid_y(),
+            (unsigned)__nvvm_read_ptx_sreg_tid_z()};
+}
+GATE uint3 ptxgate_ctaid() {
+    return {(unsigned)__nvvm_read_ptx_sreg_ctaid_x(), (unsigned)__nvvm_read_ptx_sreg_ctaid_y(),
+            (unsigned)__nvvm_read_ptx_sreg_ctaid_z()};
+}
+GATE uint3 ptxgate_ntid() {
+    return {(unsigned)__nvvm_read_ptx_sreg_ntid_x(), (unsigned)__nvvm_read_ptx_sreg_ntid_y(),
+            (unsigned)__nvvm_read_ptx_sreg_ntid_z()};
+}
+GATE uint3 ptxgate_nctaid() {
+    return {(unsigned)__nvvm_read_ptx_sreg_nctaid_x(), (unsigned)__nvvm_read_ptx_sreg_nctaid_y(),
+            (unsigned)__nvvm_read_ptx_sreg_nctaid_z()};
+}
 #define threadIdx (ptxgate_tid())
 #define blockIdx (ptxgate_ctaid())
 #define blockDim (ptxgate_ntid())
 #define gridDim (ptxgate_nctaid())
 
-// ---- Barriers, fences -------------------------------------------------------------------------------------------------
+// ---- Barriers, fences
+// -------------------------------------------------------------------------------------------------
 GATE int __syncthreads_count(int p) { return __nvvm_bar0_popc(p); }
 GATE int __syncthreads_and(int p) { return __nvvm_bar0_and(p); }
 GATE int __syncthreads_or(int p) { return __nvvm_bar0_or(p); }
@@ -74,7 +95,8 @@ GATE void __trap() { __builtin_trap(); }
 #define assert(condition) ((condition) ? (void)0 : __trap())
 GATE long long clock64() { return __nvvm_read_ptx_sreg_clock64(); }
 
-// ---- Warp -------------------------------------------------------------------------------------------------------------
+// ---- Warp
+// -------------------------------------------------------------------------------------------------------------
 GATE void __syncwarp(unsigned mask = 0xffffffffu) { __nvvm_bar_warp_sync(mask); }
 template <class T>
 GATE T ptxgate_shuffle(unsigned mask, T value, int argument, int clamp, int kind) {
@@ -89,10 +111,22 @@ GATE T ptxgate_shuffle(unsigned mask, T value, int argument, int clamp, int kind
     __builtin_memcpy(&value, words, sizeof(T));
     return value;
 }
-template <class T> GATE T __shfl_sync(unsigned m, T v, int a, int w = 32) { return ptxgate_shuffle(m, v, a, ((32 - w) << 8) | 31, 0); }
-template <class T> GATE T __shfl_up_sync(unsigned m, T v, unsigned a, int w = 32) { return ptxgate_shuffle(m, v, (int)a, (32 - w) << 8, 1); }
-template <class T> GATE T __shfl_down_sync(unsigned m, T v, unsigned a, int w = 32) { return ptxgate_shuffle(m, v, (int)a, ((32 - w) << 8) | 31, 2); }
-template <class T> GATE T __shfl_xor_sync(unsigned m, T v, int a, int w = 32) { return ptxgate_shuffle(m, v, a, ((32 - w) << 8) | 31, 3); }
+template <class T>
+GATE T __shfl_sync(unsigned m, T v, int a, int w = 32) {
+    return ptxgate_shuffle(m, v, a, ((32 - w) << 8) | 31, 0);
+}
+template <class T>
+GATE T __shfl_up_sync(unsigned m, T v, unsigned a, int w = 32) {
+    return ptxgate_shuffle(m, v, (int)a, (32 - w) << 8, 1);
+}
+template <class T>
+GATE T __shfl_down_sync(unsigned m, T v, unsigned a, int w = 32) {
+    return ptxgate_shuffle(m, v, (int)a, ((32 - w) << 8) | 31, 2);
+}
+template <class T>
+GATE T __shfl_xor_sync(unsigned m, T v, int a, int w = 32) {
+    return ptxgate_shuffle(m, v, a, ((32 - w) << 8) | 31, 3);
+}
 GATE unsigned __ballot_sync(unsigned m, int p) { return __nvvm_vote_ballot_sync(m, p); }
 GATE int __any_sync(unsigned m, int p) { return __nvvm_vote_any_sync(m, p); }
 GATE int __all_sync(unsigned m, int p) { return __nvvm_vote_all_sync(m, p); }
@@ -109,53 +143,65 @@ GATE unsigned __reduce_or_sync(unsigned m, unsigned v) { return (unsigned)__nvvm
 GATE unsigned __reduce_xor_sync(unsigned m, unsigned v) { return (unsigned)__nvvm_redux_sync_xor((int)v, (int)m); }
 GATE unsigned __activemask() { return __nvvm_activemask(); }
 
-// ---- Atomics ----------------------------------------------------------------------------------------------------------
-#define GATE_ATOMIC(T)                                                                                     \
-    GATE T atomicAdd(T* p, T v) { return __atomic_fetch_add(p, v, __ATOMIC_RELAXED); }                     \
-    GATE T atomicMin(T* p, T v) { return __atomic_fetch_min(p, v, __ATOMIC_RELAXED); }                     \
-    GATE T atomicMax(T* p, T v) { return __atomic_fetch_max(p, v, __ATOMIC_RELAXED); }                     \
-    GATE T atomicAnd(T* p, T v) { return __atomic_fetch_and(p, v, __ATOMIC_RELAXED); }                     \
-    GATE T atomicOr(T* p, T v) { return __atomic_fetch_or(p, v, __ATOMIC_RELAXED); }                       \
-    GATE T atomicXor(T* p, T v) { return __atomic_fetch_xor(p, v, __ATOMIC_RELAXED); }                     \
-    GATE T atomicExch(T* p, T v) { return __atomic_exchange_n(p, v, __ATOMIC_RELAXED); }                   \
-    GATE T atomicCAS(T* p, T compare, T v) {                                                               \
-        __atomic_compare_exchange_n(p, &compare, v, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);            \
-        return compare;                                                                                    \
+// ---- Atomics
+// ----------------------------------------------------------------------------------------------------------
+#define GATE_ATOMIC(T)                                                                          \
+    GATE T atomicAdd(T* p, T v) { return __atomic_fetch_add(p, v, __ATOMIC_RELAXED); }          \
+    GATE T atomicMin(T* p, T v) { return __atomic_fetch_min(p, v, __ATOMIC_RELAXED); }          \
+    GATE T atomicMax(T* p, T v) { return __atomic_fetch_max(p, v, __ATOMIC_RELAXED); }          \
+    GATE T atomicAnd(T* p, T v) { return __atomic_fetch_and(p, v, __ATOMIC_RELAXED); }          \
+    GATE T atomicOr(T* p, T v) { return __atomic_fetch_or(p, v, __ATOMIC_RELAXED); }            \
+    GATE T atomicXor(T* p, T v) { return __atomic_fetch_xor(p, v, __ATOMIC_RELAXED); }          \
+    GATE T atomicExch(T* p, T v) { return __atomic_exchange_n(p, v, __ATOMIC_RELAXED); }        \
+    GATE T atomicCAS(T* p, T compare, T v) {                                                    \
+        __atomic_compare_exchange_n(p, &compare, v, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED); \
+        return compare;                                                                         \
     }
 GATE_ATOMIC(int)
 GATE_ATOMIC(unsigned)
 GATE_ATOMIC(unsigned long long)
 GATE float atomicAdd(float* p, float v) { return __nvvm_atom_add_gen_f(p, v); }
 GATE double atomicAdd(double* p, double v) { return __nvvm_atom_add_gen_d(p, v); }
-GATE float atomicExch(float* p, float v) { return __builtin_bit_cast(float, atomicExch((unsigned*)p, __builtin_bit_cast(unsigned, v))); }
+GATE float atomicExch(float* p, float v) {
+    return __builtin_bit_cast(float, atomicExch((unsigned*)p, __builtin_bit_cast(unsigned, v)));
+}
 GATE unsigned atomicInc(unsigned* p, unsigned v) { return __nvvm_atom_inc_gen_ui(p, v); }
 GATE unsigned atomicDec(unsigned* p, unsigned v) { return __nvvm_atom_dec_gen_ui(p, v); }
 GATE int atomicSub(int* p, int v) { return atomicAdd(p, -v); }
 GATE unsigned atomicSub(unsigned* p, unsigned v) { return atomicAdd(p, 0u - v); }
 
-#define GATE_LOAD(name) \
-    template <class T> GATE T name(const T* p) { return *p; }
-GATE_LOAD(__ldg) GATE_LOAD(__ldcg) GATE_LOAD(__ldca) GATE_LOAD(__ldcs) GATE_LOAD(__ldlu) GATE_LOAD(__ldcv)
-#define GATE_STORE(name) \
-    template <class T> GATE void name(T* p, T v) { *p = v; }
-GATE_STORE(__stwb) GATE_STORE(__stcg) GATE_STORE(__stcs) GATE_STORE(__stwt)
+#define GATE_LOAD(name)       \
+    template <class T>        \
+    GATE T name(const T* p) { \
+        return *p;            \
+    }
+GATE_LOAD(__ldg)
+GATE_LOAD(__ldcg) GATE_LOAD(__ldca) GATE_LOAD(__ldcs) GATE_LOAD(__ldlu) GATE_LOAD(__ldcv)
+#define GATE_STORE(name)        \
+    template <class T>          \
+    GATE void name(T* p, T v) { \
+        *p = v;                 \
+    }
+    GATE_STORE(__stwb) GATE_STORE(__stcg) GATE_STORE(__stcs) GATE_STORE(__stwt)
 
-// ---- Mathematics ------------------------------------------------------------------------------------------------------
-#define GATE_MATH1(name)                                    \
-    extern "C" __device__ float name##f(float);             \
-    extern "C" __device__ double name(double);              \
+// ---- Mathematics
+// ------------------------------------------------------------------------------------------------------
+#define GATE_MATH1(name)                        \
+    extern "C" __device__ float name##f(float); \
+    extern "C" __device__ double name(double);  \
     GATE float name(float x) { return name##f(x); }
-#define GATE_MATH2(name)                                    \
-    extern "C" __device__ float name##f(float, float);      \
-    extern "C" __device__ double name(double, double);      \
+#define GATE_MATH2(name)                               \
+    extern "C" __device__ float name##f(float, float); \
+    extern "C" __device__ double name(double, double); \
     GATE float name(float x, float y) { return name##f(x, y); }
-GATE_MATH1(exp) GATE_MATH1(exp2) GATE_MATH1(exp10) GATE_MATH1(expm1) GATE_MATH1(log) GATE_MATH1(log2) GATE_MATH1(log10)
-GATE_MATH1(log1p) GATE_MATH1(cbrt) GATE_MATH1(sin) GATE_MATH1(cos) GATE_MATH1(tan) GATE_MATH1(asin) GATE_MATH1(acos)
-GATE_MATH1(atan) GATE_MATH1(sinh) GATE_MATH1(cosh) GATE_MATH1(tanh) GATE_MATH1(asinh) GATE_MATH1(acosh) GATE_MATH1(atanh)
-GATE_MATH1(erf) GATE_MATH1(erfc) GATE_MATH1(floor) GATE_MATH1(ceil) GATE_MATH1(round) GATE_MATH1(rint) GATE_MATH1(trunc)
-GATE_MATH1(nearbyint) GATE_MATH1(lgamma) GATE_MATH1(tgamma)
-GATE_MATH2(pow) GATE_MATH2(fmod) GATE_MATH2(atan2) GATE_MATH2(hypot) GATE_MATH2(fdim) GATE_MATH2(remainder) GATE_MATH2(nextafter)
-extern "C" __device__ float ldexpf(float, int);
+        GATE_MATH1(exp) GATE_MATH1(exp2) GATE_MATH1(exp10) GATE_MATH1(expm1) GATE_MATH1(log) GATE_MATH1(log2)
+            GATE_MATH1(log10) GATE_MATH1(log1p) GATE_MATH1(cbrt) GATE_MATH1(sin) GATE_MATH1(cos) GATE_MATH1(tan)
+                GATE_MATH1(asin) GATE_MATH1(acos) GATE_MATH1(atan) GATE_MATH1(sinh) GATE_MATH1(cosh) GATE_MATH1(tanh)
+                    GATE_MATH1(asinh) GATE_MATH1(acosh) GATE_MATH1(atanh) GATE_MATH1(erf) GATE_MATH1(erfc)
+                        GATE_MATH1(floor) GATE_MATH1(ceil) GATE_MATH1(round) GATE_MATH1(rint) GATE_MATH1(trunc)
+                            GATE_MATH1(nearbyint) GATE_MATH1(lgamma) GATE_MATH1(tgamma) GATE_MATH2(pow) GATE_MATH2(fmod)
+                                GATE_MATH2(atan2) GATE_MATH2(hypot) GATE_MATH2(fdim) GATE_MATH2(remainder)
+                                    GATE_MATH2(nextafter) extern "C" __device__ float ldexpf(float, int);
 extern "C" __device__ double ldexp(double, int);
 extern "C" __device__ void sincosf(float, float*, float*);
 extern "C" __device__ void sincos(double, double*, double*);
@@ -195,8 +241,11 @@ GATE bool signbit(double x) { return __builtin_signbit(x); }
 #define GATE_MINMAX(T)                                       \
     GATE constexpr T min(T a, T b) { return b < a ? b : a; } \
     GATE constexpr T max(T a, T b) { return a < b ? b : a; }
-GATE_MINMAX(int) GATE_MINMAX(unsigned) GATE_MINMAX(long) GATE_MINMAX(unsigned long) GATE_MINMAX(long long) GATE_MINMAX(unsigned long long)
-GATE float min(float a, float b) { return fminf(a, b); }
+GATE_MINMAX(int)
+GATE_MINMAX(unsigned) GATE_MINMAX(long) GATE_MINMAX(unsigned long) GATE_MINMAX(long long)
+    GATE_MINMAX(unsigned long long) GATE float min(float a, float b) {
+    return fminf(a, b);
+}
 GATE float max(float a, float b) { return fmaxf(a, b); }
 GATE double min(double a, double b) { return fmin(a, b); }
 GATE double max(double a, double b) { return fmax(a, b); }
@@ -250,7 +299,11 @@ GATE unsigned __umulhi(unsigned a, unsigned b) { return (unsigned)((unsigned lon
 GATE int __mulhi(int a, int b) { return (int)((long long)a * b >> 32); }
 GATE unsigned long long __umul64hi(unsigned long long a, unsigned long long b) { return __nvvm_mulhi_ull(a, b); }
 GATE unsigned __byte_perm(unsigned a, unsigned b, unsigned s) { return __nvvm_prmt(a, b, s); }
-GATE unsigned __funnelshift_l(unsigned lo, unsigned hi, unsigned s) { return (unsigned)((((unsigned long long)hi << 32 | lo) << (s & 31)) >> 32); }
-GATE unsigned __funnelshift_r(unsigned lo, unsigned hi, unsigned s) { return (unsigned)(((unsigned long long)hi << 32 | lo) >> (s & 31)); }
+GATE unsigned __funnelshift_l(unsigned lo, unsigned hi, unsigned s) {
+    return (unsigned)((((unsigned long long)hi << 32 | lo) << (s & 31)) >> 32);
+}
+GATE unsigned __funnelshift_r(unsigned lo, unsigned hi, unsigned s) {
+    return (unsigned)(((unsigned long long)hi << 32 | lo) >> (s & 31));
+}
 GATE void* memcpy(void* to, const void* from, size_t n) { return __builtin_memcpy(to, from, n); }
 extern "C" __device__ int vprintf(const char*, const char*);

@@ -1,15 +1,16 @@
 #!/usr/bin/env bash
-# Compiles kernel sources to PTX with clang, without the CUDA toolkit. Nothing runs: this proves that the device branch compiles.
+# Compiles kernel sources to PTX with clang, without the CUDA toolkit. Nothing runs: this proves that the device branch
+# compiles.
 #
 #   tools/ptxgate/ptxgate.sh [-a sm_80,sm_90] [-o FOLDER] FILE.cu [options for the compiler ...] [-- FILE.cu ...]
 #   tools/ptxgate/ptxgate.sh --list FILE        one compilation per line: FILE.cu options...
 #
-# A template is compiled when it is instantiated: pass -DPTXGATE_INSTANTIATE='kernel<float, 4>' once per instance that
-# nvrtcAddNameExpression would be given (repeat it in the options as --instance='...').
+# A template is compiled when it is instantiated: pass --instance='kernel<float, 4>' for each name expression that NVRTC
+# would be given.
 # Exit status: 0 all compiled, 1 some did not (their log is printed), 77 clang is not there.
 set -uo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
-clang=${PTXGATE_CLANG:-$(command -v clang++-19 || command -v clang++-20 || command -v clang++-18 || command -v clang++ || true)}
+clang=${PTXGATE_CLANG:-$(command -v clang++-19 || command -v clang++-20 || command -v clang++ || true)}
 archs=sm_80,sm_90
 out=
 list=
@@ -35,11 +36,13 @@ failed=0
 gate() {  # FILE.cu options...
     local file=$1 name arch
     shift
-    local options=() instances=()
+    local options=() instances=() standard=c++17  # NVRTC's own default
     for option in "$@"; do
         case $option in
             --instance=*) instances+=("${option#--instance=}") ;;
-            --gpu-architecture=*|--std=*|-arch=*|-std=*|--use_fast_math|-use_fast_math|--fmad=*|--extra-device-vectorization|-lineinfo) ;;
+            --std=*|-std=*) standard=${option#*=} ;;
+            --gpu-architecture=*|-arch=*|--fmad=*|-lineinfo) ;;  # NVRTC's own
+            --use_fast_math|-use_fast_math|--extra-device-vectorization) ;;
             --define-macro=*) options+=("-D${option#--define-macro=}") ;;
             --include-path=*) options+=("-I${option#--include-path=}") ;;
             *) options+=("$option") ;;
@@ -61,9 +64,9 @@ gate() {  # FILE.cu options...
     fi
     for arch in ${archs//,/ }; do
         local log=$scratch/log
-        if "$clang" -x cuda --cuda-device-only -nocudainc -nocudalib "--cuda-gpu-arch=$arch" -Xclang -target-feature -Xclang +ptx80 \
-            -std=c++20 -O2 -ffp-contract=fast -fno-builtin -nostdinc -nostdinc++ -Wall -Wno-unused -Wno-unknown-cuda-version \
-            -Wno-pass-failed -include "$here/prelude.h" "-I$here/../../kernels" ${options[@]+"${options[@]}"} \
+        if "$clang" -x cuda --cuda-device-only -nocudainc -nocudalib "--cuda-gpu-arch=$arch" \
+            -Xclang -target-feature -Xclang +ptx80 "-std=$standard" -O2 -ffp-contract=fast -fno-builtin -nostdinc -nostdinc++ \
+            -Wall -Wno-unused -Wno-unknown-cuda-version -Wno-pass-failed -include "$here/prelude.h" "-I$here/../../kernels" ${options[@]+"${options[@]}"} \
             -S -o "$out/$name.$arch.ptx" "$source" >"$log" 2>&1; then
             compiled=$((compiled + 1))
             if [ -s "$log" ]; then echo "ptxgate: $file for $arch:"; cat "$log"; fi

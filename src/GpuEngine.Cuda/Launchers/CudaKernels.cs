@@ -15,6 +15,7 @@ public static class CudaKernels
     static CudaKernels()
     {
         PrimitiveLaunchers.Register();
+        FileLaunchers.Register();
     }
 
     /// <summary>Adds or replaces the launcher of an op type.</summary>

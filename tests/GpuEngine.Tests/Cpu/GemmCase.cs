@@ -85,10 +85,10 @@ internal sealed unsafe class GemmCase<T> : IDisposable
     }
 
     /// <summary>
-    /// Compares with the product in double. A sum of n rounded operations is off by at most n u/(1 - n u) times the sum of the
-    /// magnitudes (Higham, "Accuracy and Stability of Numerical Algorithms", section 3.1; u is half an ulp of 1, any
-    /// order of summation). Here n is k products and additions plus old C and bias; the reference in double commits the same
-    /// error in double, which matters when T is double, hence the sum of both.
+    /// Compares with the product in double. A sum of n rounded operations is off by at most n u/(1 - n u) times the
+    /// sum of the magnitudes (Higham, "Accuracy and Stability of Numerical Algorithms", section 3.1; u is half an ulp
+    /// of 1, any order of summation). Here n is k products and additions plus old C and bias; the reference in double
+    /// commits the same error in double, which matters when T is double, hence the sum of both.
     /// </summary>
     public void Check(T[] result)
     {
@@ -185,7 +185,9 @@ internal sealed unsafe class GemmCase<T> : IDisposable
 
     private void CheckGuards()
     {
-        foreach (var (data, size) in new[] { ((nint)A, SizeA), ((nint)B, SizeB), ((nint)C, SizeC), ((nint)Bias, SizeBias) })
+        (nint Data, nint Size)[] buffers =
+            [((nint)A, SizeA), ((nint)B, SizeB), ((nint)C, SizeC), ((nint)Bias, SizeBias)];
+        foreach (var (data, size) in buffers)
         {
             for (var i = 1; i <= Guard; i++)
             {

@@ -23,7 +23,8 @@ public unsafe class GemmFusedTests
             var window = new float[2 * m * k];
             for (var b = 0; b < 2; b++)
             {
-                for (var i = 0; i < m; i++) signal.AsSpan((b * (m + k)) + i, k).CopyTo(window.AsSpan(((b * m) + i) * k));
+                for (var i = 0; i < m; i++)
+                    signal.AsSpan((b * (m + k)) + i, k).CopyTo(window.AsSpan(((b * m) + i) * k));
             }
             var mask = Random(2 * m * n, 3);
             var result = new float[2 * m * n];
@@ -79,9 +80,10 @@ public unsafe class GemmFusedTests
             where TSimd : struct, ISimd<TVec, float>
             where TVec : struct
         {
+            var source = _signal + (batch * _batchStride) + k0 + x0;
             for (var k = 0; k < depth; k++)
             {
-                for (var x = 0; x < count; x++) panel[(k * width) + x] = _signal[(batch * _batchStride) + k0 + k + x0 + x];
+                for (var x = 0; x < count; x++) panel[(k * width) + x] = source[k + x];
             }
         }
     }

@@ -11,8 +11,9 @@ public class GemmTests
     public static TheoryData<GemmKernel> Kernels =>
         [.. new[] { GemmKernel.Avx512, GemmKernel.Avx2, GemmKernel.Portable }.Where(GemmPlan.IsSupported)];
 
-    // Tiles are 14 or 6 rows by 2 registers of 2 to 16 lanes; blocks are 512 deep and 4096 wide; A is packed from 1 MiB on (or
-    // 128 KiB when its rows collide), B from 512 KiB; inner products serve up to 16 rows or 4 columns with a transposed B.
+    // Tiles are 14 or 6 rows by 2 registers of 2 to 16 lanes; blocks are 512 deep and 4096 wide; A is packed from 1
+    // MiB on (or 128 KiB when its rows collide), B from 512 KiB; inner products serve up to 16 rows or 4 columns with
+    // a transposed B.
     private static readonly (int M, int N, int K)[] Shapes =
     [
         (1, 1, 1), // all edges at once
@@ -59,7 +60,9 @@ public class GemmTests
     public void A_batch_walks_by_its_strides(GemmKernel kernel)
     {
         using var pool = new CpuPool(3);
-        foreach (var (batch, m, n, k) in new[] { (2, 9, 11, 13), (7, 20, 40, 33), (2, 120, 96, 80), (2, 60, 300, 600), (5, 2, 30, 40) })
+        (int Batch, int M, int N, int K)[] shapes =
+            [(2, 9, 11, 13), (7, 20, 40, 33), (2, 120, 96, 80), (2, 60, 300, 600), (5, 2, 30, 40)];
+        foreach (var (batch, m, n, k) in shapes)
         {
             foreach (var shared in new[] { false, true })
             {
@@ -73,7 +76,13 @@ public class GemmTests
                         StrideB = shared ? 0 : (k * n) + 2,
                         StrideC = (m * n) + 3,
                     },
-                    new GemmOptions { Kernel = kernel, Workers = 3, Bias = GemmBias.PerRow, BiasStride = shared ? 0 : m },
+                    new GemmOptions
+                    {
+                        Kernel = kernel,
+                        Workers = 3,
+                        Bias = GemmBias.PerRow,
+                        BiasStride = shared ? 0 : m,
+                    },
                     pool));
             }
         }
@@ -83,7 +92,9 @@ public class GemmTests
     [MemberData(nameof(Kernels))]
     public void Epilogues_and_accumulation(GemmKernel kernel)
     {
-        foreach (var (m, n, k) in new[] { (15, 37, 12), (3, 21, 40), (50, 1, 30), (1, 50, 30), (30, 260, 600), (5, 6, 0) })
+        (int M, int N, int K)[] shapes =
+            [(15, 37, 12), (3, 21, 40), (50, 1, 30), (1, 50, 30), (30, 260, 600), (5, 6, 0)];
+        foreach (var (m, n, k) in shapes)
         {
             foreach (var bias in Enum.GetValues<GemmBias>())
             {
@@ -104,7 +115,9 @@ public class GemmTests
     [MemberData(nameof(Kernels))]
     public void The_number_of_threads_does_not_change_a_bit(GemmKernel kernel)
     {
-        foreach (var (m, n, k) in new[] { (128, 96, 64), (300, 37, 200), (16, 1024, 257), (200, 310, 1100), (513, 130, 512), (2000, 3, 90) })
+        (int M, int N, int K)[] shapes =
+            [(128, 96, 64), (300, 37, 200), (16, 1024, 257), (200, 310, 1100), (513, 130, 512), (2000, 3, 90)];
+        foreach (var (m, n, k) in shapes)
         {
             Transposes((transA, transB) =>
             {
@@ -113,7 +126,7 @@ public class GemmTests
                 foreach (var workers in new[] { 1, 2, 3 })
                 {
                     using var pool = new CpuPool(workers);
-                    var options = new GemmOptions { Kernel = kernel, Workers = workers, Activation = GemmActivation.Relu };
+                    var options = new GemmOptions { Kernel = kernel, Workers = workers };
                     using var test = new GemmCase<float>(problem, options);
                     var result = test.Run(pool);
                     alone ??= result;
@@ -136,8 +149,10 @@ public class GemmTests
             Transposes((transA, transB) =>
             {
                 var problem = new GemmProblem(m, n, k) { TransA = transA, TransB = transB };
-                using var test = new GemmCase<float>(problem, new GemmOptions { Kernel = kernel, Activation = GemmActivation.Relu });
-                // Zero times infinity is NaN and must not be skipped: row 1 of A is zero, column 2 of B has an infinity.
+                var options = new GemmOptions { Kernel = kernel, Activation = GemmActivation.Relu };
+                using var test = new GemmCase<float>(problem, options);
+                // Zero times infinity is NaN and must not be skipped: row 1 of A is zero, column 2 of B has an
+                // infinity.
                 for (var p = 0; p < k; p++) test.A[transA ? (p * m) + 1 : k + p] = 0;
                 test.B[transB ? (2 * k) + 3 : (3 * n) + 2] = float.PositiveInfinity;
                 test.A[transA ? (5 * m) + 3 : (3 * k) + 5] = float.NaN;
@@ -180,7 +195,8 @@ public class GemmTests
     public unsafe void Execute_allocates_nothing(int m, int n, int k)
     {
         using var pool = new CpuPool(2);
-        using var test = new GemmCase<float>(new GemmProblem(m, n, k) { TransB = true }, new GemmOptions { Workers = 2 });
+        var problem = new GemmProblem(m, n, k) { TransB = true };
+        using var test = new GemmCase<float>(problem, new GemmOptions { Workers = 2 });
         for (var i = 0; i < 3; i++) test.Plan.Execute(test.A, test.B, test.C, null, test.Workspace, pool);
         var before = GC.GetAllocatedBytesForCurrentThread();
         for (var i = 0; i < 20; i++) test.Plan.Execute(test.A, test.B, test.C, null, test.Workspace, pool);

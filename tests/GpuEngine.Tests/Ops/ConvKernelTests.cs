@@ -1,6 +1,5 @@
 using GpuEngine.Core.Cpu;
 using GpuEngine.Core.Cpu.Gemm;
-using GpuEngine.Core.Cpu.Kernels;
 using GpuEngine.Core.Cpu.Threading;
 using GpuEngine.Core.Devices;
 using GpuEngine.Core.Graph;
@@ -97,6 +96,24 @@ public class ConvKernelTests
         Assert.Empty(run.Get("y"));
         Assert.Empty(run.Get("dx"));
         Assert.All(run.Get("dw"), v => Assert.Equal(0, v));
+    }
+
+    [Fact]
+    public void A_run_allocates_nothing()
+    {
+        using var device = new CpuDevice(1);
+        for (var index = 0; index < Cases.Length; index += 3)
+        {
+            foreach (var (name, node) in Nodes(index, DType.F32))
+            {
+                using var run = new Evaluation(device, [new("result", node.Outputs[0])]);
+                run.Run();
+                run.Run();
+                var before = GC.GetAllocatedBytesForCurrentThread();
+                run.Run();
+                Assert.True(GC.GetAllocatedBytesForCurrentThread() == before, $"{name} of case {index}");
+            }
+        }
     }
 
     private static void Check(int index, GemmKernel kernel, DType dtype)

@@ -1,22 +1,25 @@
 // CUDA's mathematical functions for the simulator: the C library's, under CUDA's names. Included by prelude.h.
 #pragma once
-#define CUDASIM_MATH1(name)                                                  \
-    extern "C" double name(double) noexcept __attribute__((const));          \
-    extern "C" float name##f(float) noexcept __attribute__((const));         \
+#define CUDASIM_MATH1(name)                                          \
+    extern "C" double name(double) noexcept __attribute__((const));  \
+    extern "C" float name##f(float) noexcept __attribute__((const)); \
     __forceinline__ float name(float x) { return name##f(x); }
-#define CUDASIM_MATH2(name)                                                  \
-    extern "C" double name(double, double) noexcept __attribute__((const));  \
-    extern "C" float name##f(float, float) noexcept __attribute__((const));  \
+#define CUDASIM_MATH2(name)                                                 \
+    extern "C" double name(double, double) noexcept __attribute__((const)); \
+    extern "C" float name##f(float, float) noexcept __attribute__((const)); \
     __forceinline__ float name(float x, float y) { return name##f(x, y); }
-CUDASIM_MATH1(exp) CUDASIM_MATH1(exp2) CUDASIM_MATH1(expm1) CUDASIM_MATH1(log) CUDASIM_MATH1(log2) CUDASIM_MATH1(log10)
-CUDASIM_MATH1(log1p) CUDASIM_MATH1(sqrt) CUDASIM_MATH1(cbrt) CUDASIM_MATH1(sin) CUDASIM_MATH1(cos) CUDASIM_MATH1(tan)
-CUDASIM_MATH1(asin) CUDASIM_MATH1(acos) CUDASIM_MATH1(atan) CUDASIM_MATH1(sinh) CUDASIM_MATH1(cosh) CUDASIM_MATH1(tanh)
-CUDASIM_MATH1(erf) CUDASIM_MATH1(erfc) CUDASIM_MATH1(floor) CUDASIM_MATH1(ceil) CUDASIM_MATH1(round) CUDASIM_MATH1(rint)
-CUDASIM_MATH1(trunc) CUDASIM_MATH1(fabs) CUDASIM_MATH1(exp10) CUDASIM_MATH1(lgamma) CUDASIM_MATH1(tgamma)
-CUDASIM_MATH1(nearbyint) CUDASIM_MATH1(asinh) CUDASIM_MATH1(acosh) CUDASIM_MATH1(atanh)
-CUDASIM_MATH2(pow) CUDASIM_MATH2(fmod) CUDASIM_MATH2(atan2) CUDASIM_MATH2(copysign) CUDASIM_MATH2(hypot)
-CUDASIM_MATH2(fmin) CUDASIM_MATH2(fmax) CUDASIM_MATH2(fdim) CUDASIM_MATH2(remainder) CUDASIM_MATH2(nextafter)
-extern "C" double fma(double, double, double) noexcept __attribute__((const));
+CUDASIM_MATH1(exp)
+CUDASIM_MATH1(exp2) CUDASIM_MATH1(expm1) CUDASIM_MATH1(log) CUDASIM_MATH1(log2) CUDASIM_MATH1(log10)
+    CUDASIM_MATH1(log1p) CUDASIM_MATH1(sqrt) CUDASIM_MATH1(cbrt) CUDASIM_MATH1(sin) CUDASIM_MATH1(cos)
+        CUDASIM_MATH1(tan) CUDASIM_MATH1(asin) CUDASIM_MATH1(acos) CUDASIM_MATH1(atan) CUDASIM_MATH1(sinh)
+            CUDASIM_MATH1(cosh) CUDASIM_MATH1(tanh) CUDASIM_MATH1(erf) CUDASIM_MATH1(erfc) CUDASIM_MATH1(floor)
+                CUDASIM_MATH1(ceil) CUDASIM_MATH1(round) CUDASIM_MATH1(rint) CUDASIM_MATH1(trunc) CUDASIM_MATH1(fabs)
+                    CUDASIM_MATH1(exp10) CUDASIM_MATH1(lgamma) CUDASIM_MATH1(tgamma) CUDASIM_MATH1(nearbyint)
+                        CUDASIM_MATH1(asinh) CUDASIM_MATH1(acosh) CUDASIM_MATH1(atanh) CUDASIM_MATH2(pow)
+                            CUDASIM_MATH2(fmod) CUDASIM_MATH2(atan2) CUDASIM_MATH2(copysign) CUDASIM_MATH2(hypot)
+                                CUDASIM_MATH2(fmin) CUDASIM_MATH2(fmax) CUDASIM_MATH2(fdim) CUDASIM_MATH2(remainder)
+                                    CUDASIM_MATH2(nextafter) extern "C" double fma(double, double, double) noexcept
+    __attribute__((const));
 extern "C" float fmaf(float, float, float) noexcept __attribute__((const));
 extern "C" double ldexp(double, int) noexcept;
 extern "C" float ldexpf(float, int) noexcept;
@@ -46,12 +49,14 @@ __forceinline__ bool isfinite(double x) { return __builtin_isfinite(x); }
 __forceinline__ bool signbit(float x) { return __builtin_signbit(x); }
 __forceinline__ bool signbit(double x) { return __builtin_signbit(x); }
 
-#define CUDASIM_MINMAX(T)                                            \
+#define CUDASIM_MINMAX(T)                                               \
     __forceinline__ constexpr T min(T a, T b) { return b < a ? b : a; } \
     __forceinline__ constexpr T max(T a, T b) { return a < b ? b : a; }
-CUDASIM_MINMAX(int) CUDASIM_MINMAX(unsigned) CUDASIM_MINMAX(long) CUDASIM_MINMAX(unsigned long)
-CUDASIM_MINMAX(long long) CUDASIM_MINMAX(unsigned long long)
-__forceinline__ float min(float a, float b) { return fminf(a, b); }
+CUDASIM_MINMAX(int)
+CUDASIM_MINMAX(unsigned) CUDASIM_MINMAX(long) CUDASIM_MINMAX(unsigned long) CUDASIM_MINMAX(long long)
+    CUDASIM_MINMAX(unsigned long long) __forceinline__ float min(float a, float b) {
+    return fminf(a, b);
+}
 __forceinline__ float max(float a, float b) { return fmaxf(a, b); }
 __forceinline__ double min(double a, double b) { return fmin(a, b); }
 __forceinline__ double max(double a, double b) { return fmax(a, b); }

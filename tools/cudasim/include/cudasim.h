@@ -1,4 +1,5 @@
-// The simulator's own interface, beside the CUDA names it exports. Texts stay valid until the next call that returns a text.
+// The simulator's own interface, beside the CUDA names it exports. Texts stay valid until the next call that returns a
+// text.
 #pragma once
 #include <stddef.h>
 #include <stdint.h>
@@ -9,19 +10,21 @@ extern "C" {
 // Identifies the simulator and its prelude: compiled kernels of another build do not load here.
 const char* cudasim_build_id(void);
 
-// Sets an option: the name of a CUDASIM_ variable in lower case, without the prefix. 0, or 1 when name or value is not understood.
+// Sets an option: the name of a CUDASIM_ variable in lower case, without the prefix. 0, or 1 when name or value is not
+// understood.
 int cudasim_set_option(const char* name, const char* value);
 const char* cudasim_options(void);  // every option and its value, one line each
 
-// What the checks found. Kinds: out_of_bounds, use_after_free, uninitialised_read, misaligned, illegal_address, shared_race,
-// global_race, divergent_barrier, divergent_warp, inactive_lane, deadlock, not_cooperative, shared_too_large, cluster_rank, trap, assert, leak.
+// What the checks found. Kinds: out_of_bounds, use_after_free, uninitialised_read, misaligned, illegal_address,
+// shared_race, global_race, divergent_barrier, divergent_warp, inactive_lane, deadlock, not_cooperative,
+// shared_too_large, cluster_rank, trap, assert, leak.
 uint64_t cudasim_finding_count(const char* kind);  // NULL or "": all
 const char* cudasim_findings_json(void);
 void cudasim_findings_clear(void);
-uint64_t cudasim_check_leaks(void);                // reports live allocations as leaks; how many there are
+uint64_t cudasim_check_leaks(void);  // reports live allocations as leaks; how many there are
 
 // What launches moved, when traffic is counted.
-const char* cudasim_counters_json(void);           // every launch since the last clear, oldest first
+const char* cudasim_counters_json(void);  // every launch since the last clear, oldest first
 uint64_t cudasim_counters_launches(void);
 void cudasim_counters_clear(void);
 

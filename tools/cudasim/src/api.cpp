@@ -1,4 +1,4 @@
-// The simulator's own interface (include/cudasim.h), the listing of counters, and source lines of code addresses.
+// The simulator's own interface (include/cudasim.h) and the listing of counters.
 #include "../include/cudasim.h"
 
 #include <cstdio>
@@ -29,23 +29,23 @@ struct KeptLaunch {
 std::vector<KeptLaunch> kept;
 constexpr size_t most_kept = 20000;
 
-std::map<std::pair<std::string, uintptr_t>, std::string>& line_cache() {
-    static std::map<std::pair<std::string, uintptr_t>, std::string> cache;
-    return cache;
-}
-
 std::string triple(const Dim3& d) {
     return "[" + std::to_string(d.x) + "," + std::to_string(d.y) + "," + std::to_string(d.z) + "]";
 }
 
 // The places of a launch with the most traffic, summed by source line.
 std::string sites_json(const Launch& launch) {
+    std::vector<uintptr_t> places;
+    for (const auto& [pc, site] : launch.counters.sites) places.push_back(pc);
+    find_source_lines(launch.image, places);
     std::map<std::string, SiteTraffic> lines;
     for (const auto& [pc, site] : launch.counters.sites) {
         const char* space = site.kind & access_shared ? "shared" : "global";
-        const char* what = site.kind & access_atomic && !(site.kind & access_volatile) ? "atomic" : site.kind & access_write ? "write" : "read";
-        auto& line = lines[std::string("\"source\":") + json_text(source_line(launch.image, pc)) + ",\"space\":\"" + space +
-                           "\",\"access\":\"" + what + "\""];
+        const char* what = site.kind & access_atomic && !(site.kind & access_volatile) ? "atomic"
+                           : site.kind & access_write                                  ? "write"
+                                                                                       : "read";
+        auto& line = lines[std::string("\"source\":") + json_text(source_line(launch.image, pc)) + ",\"space\":\"" +
+                           space + "\",\"access\":\"" + what + "\""];
         line.requests += site.requests;
         line.bytes += site.bytes;
         line.sectors += site.sectors;
@@ -60,10 +60,12 @@ std::string sites_json(const Launch& launch) {
         if (text.size() > 1) text += ",";
         text += "{" + key + ",\"requests\":" + std::to_string(s.requests) + ",\"bytes\":" + std::to_string(s.bytes);
         if (s.kind & access_shared)
-            text += ",\"wavefronts\":" + std::to_string(s.wavefronts) + ",\"ideal_wavefronts\":" + std::to_string(s.ideal_wavefronts) +
+            text += ",\"wavefronts\":" + std::to_string(s.wavefronts) +
+                    ",\"ideal_wavefronts\":" + std::to_string(s.ideal_wavefronts) +
                     ",\"max_ways\":" + std::to_string(s.max_ways);
         else
-            text += ",\"sectors\":" + std::to_string(s.sectors) + ",\"ideal_sectors\":" + std::to_string(s.ideal_sectors);
+            text +=
+                ",\"sectors\":" + std::to_string(s.sectors) + ",\"ideal_sectors\":" + std::to_string(s.ideal_sectors);
         text += "}";
     }
     return text + "]";
@@ -71,37 +73,10 @@ std::string sites_json(const Launch& launch) {
 
 }  // namespace
 
-std::string source_line(const KernelImage* image, uintptr_t pc) {
-    if (!image || !image->contains(pc)) return "";
-    const auto key = std::make_pair(image->path, pc - image->begin);
-    auto& cache = line_cache();
-    const auto found = cache.find(key);
-    if (found != cache.end()) return found->second;
-    char command[256];
-    std::snprintf(command, sizeof command, "addr2line -e %s 0x%zx 2>/dev/null", image->path.c_str(),
-                  static_cast<size_t>(pc - image->begin - 1));
-    std::string line;
-    if (FILE* pipe = popen(command, "r")) {
-        char buffer[512];
-        if (std::fgets(buffer, sizeof buffer, pipe)) line = buffer;
-        pclose(pipe);
-    }
-    while (!line.empty() && (line.back() == '\n' || line.back() == ' ')) line.pop_back();
-    const auto note = line.find(" (discriminator");
-    if (note != std::string::npos) line.erase(note);
-    const auto directory = line.find("/a/b/c/");
-    if (directory != std::string::npos) line.erase(0, directory + 7);
-    const auto temporary = line.find("/cudasim-");
-    if (temporary != std::string::npos && line.find('/', temporary + 1) != std::string::npos)
-        line.erase(0, line.find('/', temporary + 1) + 1);
-    if (line.rfind("??", 0) == 0) line.clear();
-    return cache[key] = line;
-}
-
 void keep_counters(const Launch& launch) {
     if (kept.size() >= most_kept) return;
-    KeptLaunch k{launch.kernel, launch.number, launch.grid, launch.block, launch.cluster, launch.dynamic_shared, launch.static_shared,
-                 launch.counters, sites_json(launch)};
+    KeptLaunch k{launch.kernel,         launch.number,        launch.grid,     launch.block,      launch.cluster,
+                 launch.dynamic_shared, launch.static_shared, launch.counters, sites_json(launch)};
     k.counters.sites.clear();
     kept.push_back(std::move(k));
 }
@@ -114,9 +89,11 @@ std::string counters_json() {
     for (const auto& k : kept) {
         const auto& c = k.counters;
         if (text.size() > 1) text += ",\n ";
-        text += "{\"kernel\":" + json_text(k.kernel) + ",\"launch\":" + std::to_string(k.number) + ",\"grid\":" + triple(k.grid) +
-                ",\"block\":" + triple(k.block) + ",\"cluster\":" + triple(k.cluster);
-        const auto add = [&](const char* name, uint64_t value) { text += std::string(",\"") + name + "\":" + std::to_string(value); };
+        text += "{\"kernel\":" + json_text(k.kernel) + ",\"launch\":" + std::to_string(k.number) +
+                ",\"grid\":" + triple(k.grid) + ",\"block\":" + triple(k.block) + ",\"cluster\":" + triple(k.cluster);
+        const auto add = [&](const char* name, uint64_t value) {
+            text += std::string(",\"") + name + "\":" + std::to_string(value);
+        };
         add("dynamic_shared_bytes", k.dynamic_shared);
         add("static_shared_bytes", k.static_shared);
         add("global_read_bytes", c.global_read_bytes);
@@ -179,7 +156,9 @@ void cudasim::report_when_process_ends() {
 }
 
 CUDASIM_API const char* cudasim_build_id() { return keep_text("cudasim 1 " + host_compiler_version()); }
-CUDASIM_API int cudasim_set_option(const char* name, const char* value) { return name && value && set_option(name, value) ? 0 : 1; }
+CUDASIM_API int cudasim_set_option(const char* name, const char* value) {
+    return name && value && set_option(name, value) ? 0 : 1;
+}
 CUDASIM_API const char* cudasim_options() { return keep_text(list_options()); }
 CUDASIM_API uint64_t cudasim_finding_count(const char* kind) { return finding_count(kind ? kind : ""); }
 CUDASIM_API const char* cudasim_findings_json() { return keep_text(findings_json()); }
@@ -188,6 +167,8 @@ CUDASIM_API uint64_t cudasim_check_leaks() { return report_leaks(); }
 CUDASIM_API const char* cudasim_counters_json() { return keep_text(counters_json()); }
 CUDASIM_API uint64_t cudasim_counters_launches() { return counted_launches(); }
 CUDASIM_API void cudasim_counters_clear() { clear_counters(); }
-CUDASIM_API void cudasim_memory_name(uint64_t pointer, size_t bytes, const char* name) { name_range(pointer, bytes, name ? name : ""); }
+CUDASIM_API void cudasim_memory_name(uint64_t pointer, size_t bytes, const char* name) {
+    name_range(pointer, bytes, name ? name : "");
+}
 CUDASIM_API void cudasim_memory_poison(uint64_t pointer, size_t bytes) { poison_range(pointer, bytes, false, false); }
 CUDASIM_API void cudasim_memory_unpoison(uint64_t pointer, size_t bytes) { poison_range(pointer, bytes, true, false); }

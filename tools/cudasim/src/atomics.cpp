@@ -39,7 +39,8 @@ uint64_t run(int operation, void* address, uint64_t value, uint64_t compare) {
     auto* place = static_cast<Bits*>(address);
     Bits seen = __atomic_load_n(place, __ATOMIC_SEQ_CST), wanted;
     do {
-        wanted = std::bit_cast<Bits>(combine<T>(operation, std::bit_cast<T>(seen), std::bit_cast<T>(static_cast<Bits>(value)),
+        wanted = std::bit_cast<Bits>(combine<T>(operation, std::bit_cast<T>(seen),
+                                                std::bit_cast<T>(static_cast<Bits>(value)),
                                                 std::bit_cast<T>(static_cast<Bits>(compare))));
     } while (!__atomic_compare_exchange_n(place, &seen, wanted, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST));
     return seen;

@@ -1,4 +1,5 @@
-// Block and cluster barriers. A barrier is complete when every live thread has come; it starts a new epoch for the race checker.
+// Block and cluster barriers. A barrier is complete when every live thread has come; it starts a new epoch for the race
+// checker.
 #include "device_abi.h"
 #include "execution.h"
 #include "findings.h"
@@ -19,9 +20,11 @@ void check_same_line(Block& block) {
             first = &t;
         } else if (t.line != first->line) {
             block.launch->counters.divergent_barriers++;
-            report(Finding{"divergent_barrier", "thread " + std::to_string(first->id) + " is at the barrier of line " +
-                           std::to_string(first->line) + " and thread " + std::to_string(t.id) + " at that of line " +
-                           std::to_string(t.line)}, t, 0);
+            report(
+                Finding{"divergent_barrier", "thread " + std::to_string(first->id) + " is at the barrier of line " +
+                                                 std::to_string(first->line) + " and thread " + std::to_string(t.id) +
+                                                 " at that of line " + std::to_string(t.line)},
+                t, 0);
             return;
         }
     }
@@ -102,7 +105,8 @@ void complete_cluster(Block& block) {
         b.at_cluster = 0;
         b.cluster_phase++;
         flush_block(b);
-        for (size_t j = 0; j < range.count; ++j) acquire(b, worker.block_of_slot(range.first + j).id, epoch, any_thread);
+        for (size_t j = 0; j < range.count; ++j)
+            acquire(b, worker.block_of_slot(range.first + j).id, epoch, any_thread);
         for (auto& t : b.threads)
             if (t.state == ThreadState::at_cluster) worker.make_ready(t);
     }
@@ -115,8 +119,10 @@ void barrier_thread_exited(Block& block) {
     for (auto& t : block.threads) {
         if (t.state != ThreadState::at_barrier) continue;
         block.launch->counters.divergent_barriers++;
-        report(Finding{"divergent_barrier", std::to_string(block.at_barrier) + " of " + std::to_string(block.threads.size()) +
-                       " threads are at the barrier of line " + std::to_string(t.line) + "; the others have ended"}, t, 0);
+        report(Finding{"divergent_barrier",
+                       std::to_string(block.at_barrier) + " of " + std::to_string(block.threads.size()) +
+                           " threads are at the barrier of line " + std::to_string(t.line) + "; the others have ended"},
+               t, 0);
         break;
     }
     complete_barrier(block);

@@ -10,7 +10,14 @@ namespace {
 
 using namespace cudasim;
 
-enum Status { success = 0, not_initialized = 1, alloc_failed = 3, invalid_value = 7, execution_failed = 13, not_supported = 15 };
+enum Status {
+    success = 0,
+    not_initialized = 1,
+    alloc_failed = 3,
+    invalid_value = 7,
+    execution_failed = 13,
+    not_supported = 15
+};
 constexpr int version = 120804;
 
 struct Handle {
@@ -43,8 +50,13 @@ template <class T>
 int product(const Call& call, T alpha, T beta, bool tf32) {
     for (int64_t batch = 0; batch < call.batches; ++batch) {
         const auto view = [&](const void* base, int type, int64_t ld, int64_t stride, int64_t rows, int64_t columns) {
-            return MatrixView{reinterpret_cast<uintptr_t>(base) + static_cast<uintptr_t>(batch * stride) * data_type_size(type), type,
-                              rows, columns, 1, ld};
+            return MatrixView{
+                reinterpret_cast<uintptr_t>(base) + static_cast<uintptr_t>(batch * stride) * data_type_size(type),
+                type,
+                rows,
+                columns,
+                1,
+                ld};
         };
         const auto a = call.transpose_a ? view(call.a, call.a_type, call.lda, call.stride_a, call.k, call.m)
                                         : view(call.a, call.a_type, call.lda, call.stride_a, call.m, call.k);
@@ -90,12 +102,14 @@ int gemm(void* handle_pointer, const Call& call) {
     auto* handle = static_cast<Handle*>(handle_pointer);
     if (!handle) return not_initialized;
     if (call.m < 0 || call.n < 0 || call.k < 0 || call.batches < 0) return invalid_value;
-    if (call.transpose_a < 0 || call.transpose_a > 2 || call.transpose_b < 0 || call.transpose_b > 2) return invalid_value;
-    if (!call.alpha || !call.beta) return invalid_value;
-    if (call.lda < std::max<int64_t>(1, call.transpose_a ? call.k : call.m) || call.ldb < std::max<int64_t>(1, call.transpose_b ? call.n : call.k) ||
-        call.ldc < std::max<int64_t>(1, call.m))
+    if (call.transpose_a < 0 || call.transpose_a > 2 || call.transpose_b < 0 || call.transpose_b > 2)
         return invalid_value;
-    if (!data_type_size(call.a_type) || !data_type_size(call.b_type) || !data_type_size(call.c_type)) return not_supported;
+    if (!call.alpha || !call.beta) return invalid_value;
+    if (call.lda < std::max<int64_t>(1, call.transpose_a ? call.k : call.m) ||
+        call.ldb < std::max<int64_t>(1, call.transpose_b ? call.n : call.k) || call.ldc < std::max<int64_t>(1, call.m))
+        return invalid_value;
+    if (!data_type_size(call.a_type) || !data_type_size(call.b_type) || !data_type_size(call.c_type))
+        return not_supported;
     if (call.a_type != call.b_type) return not_supported;
     const bool wide = is_double(call.compute);
     if (wide != (call.a_type == type_r_64f) || wide != (call.c_type == type_r_64f)) return not_supported;
@@ -109,10 +123,12 @@ int gemm(void* handle_pointer, const Call& call) {
     const bool on_device = handle->pointer_mode == 1;
     Operation operation{node_kernel, {}, {}, call.name};
     if (wide) {
-        const double alpha = on_device ? 0 : *static_cast<const double*>(call.alpha), beta = on_device ? 0 : *static_cast<const double*>(call.beta);
+        const double alpha = on_device ? 0 : *static_cast<const double*>(call.alpha),
+                     beta = on_device ? 0 : *static_cast<const double*>(call.beta);
         operation.run = [=] { return run<double>(call, tf32, on_device, alpha, beta); };
     } else {
-        const float alpha = on_device ? 0 : *static_cast<const float*>(call.alpha), beta = on_device ? 0 : *static_cast<const float*>(call.beta);
+        const float alpha = on_device ? 0 : *static_cast<const float*>(call.alpha),
+                    beta = on_device ? 0 : *static_cast<const float*>(call.beta);
         operation.run = [=] { return run<float>(call, tf32, on_device, alpha, beta); };
     }
     return submit(*stream, std::move(operation)) ? execution_failed : success;
@@ -225,37 +241,104 @@ CUDASIM_API int cublasGetPointerMode_v2(void* handle, int* mode) {
 
 CUDASIM_API int cublasSetAtomicsMode(void* handle, int) { return handle ? success : not_initialized; }
 
-CUDASIM_API int cublasSgemm_v2(void* handle, int ta, int tb, int m, int n, int k, const float* alpha, const float* a, int lda,
-                               const float* b, int ldb, const float* beta, float* c, int ldc) {
-    return gemm(handle, {"cublasSgemm", ta, tb, m, n, k, alpha, beta, a, type_r_32f, lda, 0, b, type_r_32f, ldb, 0, c, type_r_32f, ldc, 0, 1, 68});
+CUDASIM_API int cublasSgemm_v2(void* handle, int ta, int tb, int m, int n, int k, const float* alpha, const float* a,
+                               int lda, const float* b, int ldb, const float* beta, float* c, int ldc) {
+    return gemm(handle, {"cublasSgemm", ta,  tb, m, n,          k,   alpha, beta, a, type_r_32f, lda, 0, b,
+                         type_r_32f,    ldb, 0,  c, type_r_32f, ldc, 0,     1,    68});
 }
 
-CUDASIM_API int cublasDgemm_v2(void* handle, int ta, int tb, int m, int n, int k, const double* alpha, const double* a, int lda,
-                               const double* b, int ldb, const double* beta, double* c, int ldc) {
-    return gemm(handle, {"cublasDgemm", ta, tb, m, n, k, alpha, beta, a, type_r_64f, lda, 0, b, type_r_64f, ldb, 0, c, type_r_64f, ldc, 0, 1, 70});
+CUDASIM_API int cublasDgemm_v2(void* handle, int ta, int tb, int m, int n, int k, const double* alpha, const double* a,
+                               int lda, const double* b, int ldb, const double* beta, double* c, int ldc) {
+    return gemm(handle, {"cublasDgemm", ta,  tb, m, n,          k,   alpha, beta, a, type_r_64f, lda, 0, b,
+                         type_r_64f,    ldb, 0,  c, type_r_64f, ldc, 0,     1,    70});
 }
 
-CUDASIM_API int cublasSgemmStridedBatched(void* handle, int ta, int tb, int m, int n, int k, const float* alpha, const float* a, int lda,
-                                          long long sa, const float* b, int ldb, long long sb, const float* beta, float* c, int ldc,
-                                          long long sc, int batches) {
-    return gemm(handle, {"cublasSgemmStridedBatched", ta, tb, m, n, k, alpha, beta, a, type_r_32f, lda, sa, b, type_r_32f, ldb, sb, c, type_r_32f,
-                         ldc, sc, batches, 68});
+CUDASIM_API int cublasSgemmStridedBatched(void* handle, int ta, int tb, int m, int n, int k, const float* alpha,
+                                          const float* a, int lda, long long sa, const float* b, int ldb, long long sb,
+                                          const float* beta, float* c, int ldc, long long sc, int batches) {
+    return gemm(handle, {"cublasSgemmStridedBatched",
+                         ta,
+                         tb,
+                         m,
+                         n,
+                         k,
+                         alpha,
+                         beta,
+                         a,
+                         type_r_32f,
+                         lda,
+                         sa,
+                         b,
+                         type_r_32f,
+                         ldb,
+                         sb,
+                         c,
+                         type_r_32f,
+                         ldc,
+                         sc,
+                         batches,
+                         68});
 }
 
-CUDASIM_API int cublasDgemmStridedBatched(void* handle, int ta, int tb, int m, int n, int k, const double* alpha, const double* a, int lda,
-                                          long long sa, const double* b, int ldb, long long sb, const double* beta, double* c, int ldc,
-                                          long long sc, int batches) {
-    return gemm(handle, {"cublasDgemmStridedBatched", ta, tb, m, n, k, alpha, beta, a, type_r_64f, lda, sa, b, type_r_64f, ldb, sb, c, type_r_64f,
-                         ldc, sc, batches, 70});
+CUDASIM_API int cublasDgemmStridedBatched(void* handle, int ta, int tb, int m, int n, int k, const double* alpha,
+                                          const double* a, int lda, long long sa, const double* b, int ldb,
+                                          long long sb, const double* beta, double* c, int ldc, long long sc,
+                                          int batches) {
+    return gemm(handle, {"cublasDgemmStridedBatched",
+                         ta,
+                         tb,
+                         m,
+                         n,
+                         k,
+                         alpha,
+                         beta,
+                         a,
+                         type_r_64f,
+                         lda,
+                         sa,
+                         b,
+                         type_r_64f,
+                         ldb,
+                         sb,
+                         c,
+                         type_r_64f,
+                         ldc,
+                         sc,
+                         batches,
+                         70});
 }
 
-CUDASIM_API int cublasGemmEx(void* handle, int ta, int tb, int m, int n, int k, const void* alpha, const void* a, int at, int lda,
-                             const void* b, int bt, int ldb, const void* beta, void* c, int ct, int ldc, int compute, int) {
-    return gemm(handle, {"cublasGemmEx", ta, tb, m, n, k, alpha, beta, a, at, lda, 0, b, bt, ldb, 0, c, ct, ldc, 0, 1, compute});
+CUDASIM_API int cublasGemmEx(void* handle, int ta, int tb, int m, int n, int k, const void* alpha, const void* a,
+                             int at, int lda, const void* b, int bt, int ldb, const void* beta, void* c, int ct,
+                             int ldc, int compute, int) {
+    return gemm(handle, {"cublasGemmEx", ta, tb, m, n, k, alpha, beta, a, at, lda, 0, b, bt, ldb, 0, c, ct, ldc, 0, 1,
+                         compute});
 }
 
-CUDASIM_API int cublasGemmStridedBatchedEx(void* handle, int ta, int tb, int m, int n, int k, const void* alpha, const void* a, int at,
-                                           int lda, long long sa, const void* b, int bt, int ldb, long long sb, const void* beta, void* c,
-                                           int ct, int ldc, long long sc, int batches, int compute, int) {
-    return gemm(handle, {"cublasGemmStridedBatchedEx", ta, tb, m, n, k, alpha, beta, a, at, lda, sa, b, bt, ldb, sb, c, ct, ldc, sc, batches, compute});
+CUDASIM_API int cublasGemmStridedBatchedEx(void* handle, int ta, int tb, int m, int n, int k, const void* alpha,
+                                           const void* a, int at, int lda, long long sa, const void* b, int bt, int ldb,
+                                           long long sb, const void* beta, void* c, int ct, int ldc, long long sc,
+                                           int batches, int compute, int) {
+    return gemm(handle, {"cublasGemmStridedBatchedEx",
+                         ta,
+                         tb,
+                         m,
+                         n,
+                         k,
+                         alpha,
+                         beta,
+                         a,
+                         at,
+                         lda,
+                         sa,
+                         b,
+                         bt,
+                         ldb,
+                         sb,
+                         c,
+                         ct,
+                         ldc,
+                         sc,
+                         batches,
+                         compute});
 }

@@ -17,8 +17,9 @@ using namespace cudasim;
 enum Status { success = 0, not_initialized = 1, invalid_value = 7, execution_failed = 13, not_supported = 15 };
 
 // Epilogue bits.
-constexpr int epilogue_default = 1, epilogue_relu = 2, epilogue_bias = 4, epilogue_relu_gradient = 8, epilogue_bias_gradient = 16, epilogue_gelu = 32,
-              epilogue_gelu_gradient = 64, epilogue_aux = 128, epilogue_gradient_a = 256, epilogue_gradient_b = 512;
+constexpr int epilogue_default = 1, epilogue_relu = 2, epilogue_bias = 4, epilogue_relu_gradient = 8,
+              epilogue_bias_gradient = 16, epilogue_gelu = 32, epilogue_gelu_gradient = 64, epilogue_aux = 128,
+              epilogue_gradient_a = 256, epilogue_gradient_b = 512;
 
 struct Matmul {  // cublasLtMatmulDesc_t
     int compute = 68, scale_type = 0, pointer_mode = 0;
@@ -50,8 +51,12 @@ struct HeuristicResult {  // cublasLtMatmulHeuristicResult_t
 static_assert(sizeof(HeuristicResult) == 96);
 
 MatrixView view_of(const Layout& l, const void* base, int64_t batch) {
-    MatrixView v{reinterpret_cast<uintptr_t>(base) + static_cast<uintptr_t>(batch * l.stride) * data_type_size(l.type), l.type,
-                 static_cast<int64_t>(l.rows), static_cast<int64_t>(l.columns), 1, l.ld};
+    MatrixView v{reinterpret_cast<uintptr_t>(base) + static_cast<uintptr_t>(batch * l.stride) * data_type_size(l.type),
+                 l.type,
+                 static_cast<int64_t>(l.rows),
+                 static_cast<int64_t>(l.columns),
+                 1,
+                 l.ld};
     if (l.order == 1) std::swap(v.row_step, v.column_step);
     return v;
 }
@@ -113,9 +118,14 @@ int run_batch(const Call& call, T alpha, T beta, int64_t batch) {
             for (int64_t i = 0; i < m; ++i) v[static_cast<size_t>(i + j * m)] += load_element<T>(bias, i, bias_type);
     }
     if (d.epilogue & epilogue_aux) {
-        const MatrixView aux{d.aux + static_cast<uintptr_t>(batch * d.aux_stride) * (relu_mask ? 0 : data_type_size(aux_type)) +
-                                 (relu_mask ? static_cast<uintptr_t>(batch * d.aux_stride / 8) : 0),
-                             aux_type, m, n, 1, d.aux_ld};
+        const MatrixView aux{
+            d.aux + static_cast<uintptr_t>(batch * d.aux_stride) * (relu_mask ? 0 : data_type_size(aux_type)) +
+                (relu_mask ? static_cast<uintptr_t>(batch * d.aux_stride / 8) : 0),
+            aux_type,
+            m,
+            n,
+            1,
+            d.aux_ld};
         if (relu_mask) {  // one bit per element, the lowest bit first
             auto* bytes = reinterpret_cast<uint8_t*>(aux.base);
             const auto column_bytes = d.aux_ld / 8, used = (m + 7) / 8;
@@ -131,15 +141,18 @@ int run_batch(const Call& call, T alpha, T beta, int64_t batch) {
                         byte = static_cast<uint8_t>(e > T{0} ? byte | bit : byte & ~bit);
                     }
                 }
-                if (!backward) mark_written(aux.base + static_cast<uintptr_t>(j * column_bytes), static_cast<size_t>(used));
+                if (!backward)
+                    mark_written(aux.base + static_cast<uintptr_t>(j * column_bytes), static_cast<size_t>(used));
             }
         } else {
             if (const int error = check_matrix(aux, backward, name, "aux")) return error;
             for (int64_t j = 0; j < n; ++j)
                 for (int64_t i = 0; i < m; ++i) {
                     auto& e = v[static_cast<size_t>(i + j * m)];
-                    if (backward) e *= gelu_gradient(load_element<T>(aux.base, i + j * d.aux_ld, aux_type));
-                    else store_element<T>(aux.base, i + j * d.aux_ld, aux_type, e);
+                    if (backward)
+                        e *= gelu_gradient(load_element<T>(aux.base, i + j * d.aux_ld, aux_type));
+                    else
+                        store_element<T>(aux.base, i + j * d.aux_ld, aux_type, e);
                 }
             if (!backward) mark_matrix_written(aux);
         }
@@ -177,7 +190,8 @@ int run_batch(const Call& call, T alpha, T beta, int64_t batch) {
     if (error) return error;
     for (int64_t j = 0; j < n; ++j)
         for (int64_t i = 0; i < m; ++i)
-            store_element<T>(out.base, i * out.row_step + j * out.column_step, out.type, v[static_cast<size_t>(i + j * m)]);
+            store_element<T>(out.base, i * out.row_step + j * out.column_step, out.type,
+                             v[static_cast<size_t>(i + j * m)]);
     mark_matrix_written(out);
     return 0;
 }
@@ -203,14 +217,16 @@ bool known_epilogue(int e) {
 int check_call(const Matmul& d, const Layout& a, const Layout& b, const Layout& c, const Layout& out) {
     const auto am = d.transpose_a ? a.columns : a.rows, ak = d.transpose_a ? a.rows : a.columns;
     const auto bk = d.transpose_b ? b.columns : b.rows, bn = d.transpose_b ? b.rows : b.columns;
-    if (ak != bk || am != out.rows || bn != out.columns || c.rows != out.rows || c.columns != out.columns) return invalid_value;
+    if (ak != bk || am != out.rows || bn != out.columns || c.rows != out.rows || c.columns != out.columns)
+        return invalid_value;
     for (const auto* l : {&a, &b, &c, &out}) {
         if (l->order > 1 || !data_type_size(l->type)) return not_supported;
         if (l->ld < static_cast<int64_t>(l->order == 1 ? l->columns : l->rows)) return invalid_value;
         if (l->batches != out.batches) return invalid_value;
     }
     const bool wide = d.compute == 70 || d.compute == 71;
-    if (a.type != b.type || wide != (a.type == type_r_64f) || wide != (out.type == type_r_64f) || d.transpose_c) return not_supported;
+    if (a.type != b.type || wide != (a.type == type_r_64f) || wide != (out.type == type_r_64f) || d.transpose_c)
+        return not_supported;
     if (!wide && (d.compute < 68 || d.compute > 78)) return not_supported;
     if (!known_epilogue(d.epilogue) || d.pointer_mode > 1) return not_supported;
     if (d.epilogue != epilogue_default && (wide || out.order != 0)) return not_supported;
@@ -218,7 +234,8 @@ int check_call(const Matmul& d, const Layout& a, const Layout& b, const Layout& 
     if ((d.epilogue & needs_bias) && !d.bias) return invalid_value;
     if (d.epilogue & epilogue_aux) {
         const bool mask = d.epilogue & (epilogue_relu | epilogue_relu_gradient);
-        if (!d.aux || d.aux_ld < static_cast<int64_t>(out.rows) || d.aux_ld % (mask ? 128 : 8) != 0) return invalid_value;
+        if (!d.aux || d.aux_ld < static_cast<int64_t>(out.rows) || d.aux_ld % (mask ? 128 : 8) != 0)
+            return invalid_value;
     }
     return success;
 }
@@ -301,7 +318,8 @@ CUDASIM_API int cublasLtMatmulDescSetAttribute(void* handle, int attribute, cons
     return ok ? success : invalid_value;
 }
 
-CUDASIM_API int cublasLtMatmulDescGetAttribute(void* handle, int attribute, void* buffer, size_t bytes, size_t* written) {
+CUDASIM_API int cublasLtMatmulDescGetAttribute(void* handle, int attribute, void* buffer, size_t bytes,
+                                               size_t* written) {
     const auto* d = static_cast<Matmul*>(handle);
     if (!d) return invalid_value;
     switch (attribute) {
@@ -369,13 +387,13 @@ CUDASIM_API int cublasLtMatmulPreferenceSetAttribute(void* handle, int attribute
     return attribute >= 0 && attribute <= 15 ? success : invalid_value;
 }
 
-CUDASIM_API int cublasLtMatmulAlgoGetHeuristic(void* handle, void* d, void* a, void* b, void* c, void* out, void* preference, int wanted,
-                                               HeuristicResult* results, int* count) {
+CUDASIM_API int cublasLtMatmulAlgoGetHeuristic(void* handle, void* d, void* a, void* b, void* c, void* out,
+                                               void* preference, int wanted, HeuristicResult* results, int* count) {
     if (!handle) return not_initialized;
     if (!d || !a || !b || !c || !out || !preference || wanted < 1 || !results || !count) return invalid_value;
     *count = 0;
-    if (const int status = check_call(*static_cast<Matmul*>(d), *static_cast<Layout*>(a), *static_cast<Layout*>(b), *static_cast<Layout*>(c),
-                                      *static_cast<Layout*>(out)))
+    if (const int status = check_call(*static_cast<Matmul*>(d), *static_cast<Layout*>(a), *static_cast<Layout*>(b),
+                                      *static_cast<Layout*>(c), *static_cast<Layout*>(out)))
         return status == invalid_value ? invalid_value : not_supported;
     results[0] = {};
     results[0].algo[0] = 0x6d69736164756300ull;  // says whose it is
@@ -384,14 +402,24 @@ CUDASIM_API int cublasLtMatmulAlgoGetHeuristic(void* handle, void* d, void* a, v
     return success;
 }
 
-CUDASIM_API int cublasLtMatmul(void* handle, void* description, const void* alpha, const void* a, void* a_layout, const void* b, void* b_layout,
-                               const void* beta, const void* c, void* c_layout, void* out, void* out_layout, const void*, void*, size_t,
-                               void* stream_handle) {
+CUDASIM_API int cublasLtMatmul(void* handle, void* description, const void* alpha, const void* a, void* a_layout,
+                               const void* b, void* b_layout, const void* beta, const void* c, void* c_layout,
+                               void* out, void* out_layout, const void*, void*, size_t, void* stream_handle) {
     const std::lock_guard guard(driver_lock());
     if (!handle) return not_initialized;
-    if (!description || !alpha || !beta || !a || !a_layout || !b || !b_layout || !c_layout || !out || !out_layout) return invalid_value;
-    const Call call{*static_cast<Matmul*>(description), *static_cast<Layout*>(a_layout), *static_cast<Layout*>(b_layout),
-                    *static_cast<Layout*>(c_layout), *static_cast<Layout*>(out_layout), a, b, c, alpha, beta, out};
+    if (!description || !alpha || !beta || !a || !a_layout || !b || !b_layout || !c_layout || !out || !out_layout)
+        return invalid_value;
+    const Call call{*static_cast<Matmul*>(description),
+                    *static_cast<Layout*>(a_layout),
+                    *static_cast<Layout*>(b_layout),
+                    *static_cast<Layout*>(c_layout),
+                    *static_cast<Layout*>(out_layout),
+                    a,
+                    b,
+                    c,
+                    alpha,
+                    beta,
+                    out};
     if (const int status = check_call(call.d, call.a, call.b, call.c, call.out)) return status;
     Context* context = nullptr;
     if (enter(&context)) return execution_failed;
@@ -400,7 +428,8 @@ CUDASIM_API int cublasLtMatmul(void* handle, void* description, const void* alph
     Operation operation{node_kernel, {}, {}, "cublasLtMatmul"};
     const bool host = call.d.pointer_mode == 0;
     if (call.d.compute == 70 || call.d.compute == 71) {
-        const double x = host ? *static_cast<const double*>(alpha) : 0, y = host ? *static_cast<const double*>(beta) : 0;
+        const double x = host ? *static_cast<const double*>(alpha) : 0,
+                     y = host ? *static_cast<const double*>(beta) : 0;
         operation.run = [=] { return run<double>(call, x, y); };
     } else {
         const float x = host ? *static_cast<const float*>(alpha) : 0, y = host ? *static_cast<const float*>(beta) : 0;

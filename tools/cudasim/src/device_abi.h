@@ -23,15 +23,40 @@ CUDASIM_API void cudasim_cluster_wait(unsigned line);
 CUDASIM_API void cudasim_grid_barrier_used();
 
 enum WarpOperation {
-    warp_sync, warp_shuffle, warp_shuffle_up, warp_shuffle_down, warp_shuffle_xor, warp_ballot, warp_any, warp_all,
-    warp_match_any, warp_match_all, warp_add, warp_min_signed, warp_max_signed, warp_min_unsigned, warp_max_unsigned,
-    warp_and, warp_or, warp_xor
+    warp_sync,
+    warp_shuffle,
+    warp_shuffle_up,
+    warp_shuffle_down,
+    warp_shuffle_xor,
+    warp_ballot,
+    warp_any,
+    warp_all,
+    warp_match_any,
+    warp_match_all,
+    warp_add,
+    warp_min_signed,
+    warp_max_signed,
+    warp_min_unsigned,
+    warp_max_unsigned,
+    warp_and,
+    warp_or,
+    warp_xor
 };
 CUDASIM_API uint64_t cudasim_warp(int operation, unsigned mask, uint64_t value, int argument, int width, unsigned line);
 CUDASIM_API unsigned cudasim_active_mask();
 
-enum AtomicOperation { atomic_add, atomic_min, atomic_max, atomic_exchange, atomic_cas, atomic_and, atomic_or, atomic_xor,
-                       atomic_inc, atomic_dec };
+enum AtomicOperation {
+    atomic_add,
+    atomic_min,
+    atomic_max,
+    atomic_exchange,
+    atomic_cas,
+    atomic_and,
+    atomic_or,
+    atomic_xor,
+    atomic_inc,
+    atomic_dec
+};
 enum AtomicType { type_i32, type_u32, type_u64, type_i64, type_f32, type_f64, type_u16 };
 CUDASIM_API uint64_t cudasim_atomic(int operation, int type, void* address, uint64_t value, uint64_t compare);
 CUDASIM_API void cudasim_fence();

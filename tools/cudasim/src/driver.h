@@ -28,7 +28,14 @@ struct Context;
 struct Stream;
 struct Capture;
 
-enum NodeType { node_kernel = 0, node_memcpy = 1, node_memset = 2, node_host = 3, node_empty = 5, node_event_record = 7 };
+enum NodeType {
+    node_kernel = 0,
+    node_memcpy = 1,
+    node_memset = 2,
+    node_host = 3,
+    node_empty = 5,
+    node_event_record = 7
+};
 
 struct Operation {
     int type = node_empty;
@@ -101,9 +108,9 @@ Context& primary_context(int device);
 
 // The first thing every call does: initialised, a current context, no sticky error. Zero or a CUresult.
 int enter(Context** context = nullptr);
-#define CUDASIM_ENTER(context)                           \
-    const std::lock_guard guard(driver_lock());          \
-    Context* context = nullptr;                          \
+#define CUDASIM_ENTER(context)                  \
+    const std::lock_guard guard(driver_lock()); \
+    Context* context = nullptr;                 \
     if (const int error = enter(&context)) return error
 
 // The stream a handle means; null for a handle that is none.
@@ -121,6 +128,7 @@ int run_operation(Context& context, Operation& operation);
 // Zero, or the error of a call that may not be made while something captures; the capture is then invalid.
 int refuse_in_capture();
 void invalidate(Stream& stream);
+std::vector<Capture*>& active_captures();
 
 // Copies with everything the checks want to know.
 int copy_bytes(uintptr_t to, uintptr_t from, size_t bytes);
@@ -130,3 +138,7 @@ int fill_bytes(uintptr_t to, const void* pattern, size_t pattern_bytes, size_t c
 int launch_fault();
 
 }  // namespace cudasim
+
+#define STREAM_OR_RETURN(stream, handle)        \
+    auto* stream = stream_of(*context, handle); \
+    if (!stream) return 400

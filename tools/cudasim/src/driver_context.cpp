@@ -48,9 +48,7 @@ int enter(Context** context) {
     return 0;
 }
 
-bool peer_enabled(int from, int to) {
-    return (contexts[from].peers >> to & 1) && !settings().lost_peer;
-}
+bool peer_enabled(int from, int to) { return (contexts[from].peers >> to & 1) && !settings().lost_peer; }
 
 }  // namespace cudasim
 
@@ -128,35 +126,42 @@ CUDASIM_API CUresult cuDeviceGetAttribute(int* value, int attribute, CUdevice de
     const auto& s = settings();
     const bool hopper = s.compute_major >= 9;
     switch (attribute) {
-        case 1: *value = 1024; break;             // MAX_THREADS_PER_BLOCK
-        case 2: case 3: *value = 1024; break;     // MAX_BLOCK_DIM_X, Y
-        case 4: *value = 64; break;               // MAX_BLOCK_DIM_Z
-        case 5: *value = 2147483647; break;       // MAX_GRID_DIM_X
-        case 6: case 7: *value = 65535; break;    // MAX_GRID_DIM_Y, Z
+        case 1: *value = 1024; break;  // MAX_THREADS_PER_BLOCK
+        case 2:
+        case 3: *value = 1024; break;        // MAX_BLOCK_DIM_X, Y
+        case 4: *value = 64; break;          // MAX_BLOCK_DIM_Z
+        case 5: *value = 2147483647; break;  // MAX_GRID_DIM_X
+        case 6:
+        case 7: *value = 65535; break;  // MAX_GRID_DIM_Y, Z
         case 8: *value = s.shared_per_block; break;
-        case 9: *value = 65536; break;            // TOTAL_CONSTANT_MEMORY
-        case 10: *value = 32; break;              // WARP_SIZE
-        case 12: case 82: *value = 65536; break;  // MAX_REGISTERS_PER_BLOCK, PER_MULTIPROCESSOR
-        case 13: *value = 1000000; break;         // CLOCK_RATE in kHz: a round number, no claim
+        case 9: *value = 65536; break;  // TOTAL_CONSTANT_MEMORY
+        case 10: *value = 32; break;    // WARP_SIZE
+        case 12:
+        case 82: *value = 65536; break;    // MAX_REGISTERS_PER_BLOCK, PER_MULTIPROCESSOR
+        case 13: *value = 1000000; break;  // CLOCK_RATE in kHz: a round number, no claim
         case 16: *value = s.multiprocessors; break;
-        case 19: case 31: case 41: case 75 + 3: *value = 1; break;  // mapped host memory, concurrent kernels, unified addresses, priorities
-        case 32: *value = 0; break;               // ECC_ENABLED
-        case 33: *value = device + 1; break;      // PCI_BUS_ID
-        case 34: case 50: *value = 0; break;      // PCI_DEVICE_ID, PCI_DOMAIN_ID
-        case 36: *value = 1000000; break;         // MEMORY_CLOCK_RATE
-        case 37: *value = 1024; break;            // GLOBAL_MEMORY_BUS_WIDTH
-        case 38: *value = 4 << 20; break;         // L2_CACHE_SIZE
+        case 19:
+        case 31:
+        case 41:
+        case 75 + 3: *value = 1; break;       // mapped host memory, concurrent kernels, unified addresses, priorities
+        case 32: *value = 0; break;           // ECC_ENABLED
+        case 33: *value = device + 1; break;  // PCI_BUS_ID
+        case 34:
+        case 50: *value = 0; break;        // PCI_DEVICE_ID, PCI_DOMAIN_ID
+        case 36: *value = 1000000; break;  // MEMORY_CLOCK_RATE
+        case 37: *value = 1024; break;     // GLOBAL_MEMORY_BUS_WIDTH
+        case 38: *value = 4 << 20; break;  // L2_CACHE_SIZE
         case 39: *value = s.threads_per_multiprocessor; break;
-        case 40: *value = 1; break;               // ASYNC_ENGINE_COUNT
+        case 40: *value = 1; break;  // ASYNC_ENGINE_COUNT
         case 75: *value = s.compute_major; break;
         case 76: *value = s.compute_minor; break;
         case 81: *value = s.shared_per_multiprocessor; break;
-        case 95: *value = 1; break;               // COOPERATIVE_LAUNCH
+        case 95: *value = 1; break;  // COOPERATIVE_LAUNCH
         case 97: *value = s.shared_per_block_optin; break;
-        case 99: *value = 1; break;               // HOST_REGISTER_SUPPORTED
+        case 99: *value = 1; break;  // HOST_REGISTER_SUPPORTED
         case 106: *value = s.blocks_per_multiprocessor; break;
-        case 111: *value = 1024; break;           // RESERVED_SHARED_MEMORY_PER_BLOCK
-        case 120: *value = hopper; break;         // CLUSTER_LAUNCH
+        case 111: *value = 1024; break;    // RESERVED_SHARED_MEMORY_PER_BLOCK
+        case 120: *value = hopper; break;  // CLUSTER_LAUNCH
         default:
             if (attribute <= 0 || attribute > 148) return 1;
             *value = 0;

@@ -158,8 +158,10 @@ const char* describe(int error) {
         case 906: return "operation would make the legacy stream depend on a capturing blocking stream";
         case 907: return "operation not permitted on an event last recorded in a capturing stream";
         case 908: return "attempt to terminate a thread-local capture sequence from another thread";
-        case 910: return "the graph update was not performed because it included changes which violated constraints specific to "
-                         "instantiated graph update";
+        case 910:
+            return "the graph update was not performed because it included changes which violated constraints specific "
+                   "to "
+                   "instantiated graph update";
         case 912: return "cluster size is not valid";
         default: return find_name(error);
     }

@@ -37,8 +37,8 @@ int blocks_per_multiprocessor(const Function& f, uint64_t threads, size_t dynami
     const auto rounded = static_cast<int64_t>((threads + warp_size - 1) / warp_size * warp_size);
     if (rounded == 0 || threads > f.max_threads || dynamic > static_cast<size_t>(f.dynamic_limit)) return 0;
     const auto shared = static_cast<int64_t>(dynamic) + f.static_shared_seen + 1024;
-    return static_cast<int>(std::min<int64_t>({s.blocks_per_multiprocessor, s.threads_per_multiprocessor / rounded,
-                                               s.shared_per_multiprocessor / shared}));
+    return static_cast<int>(std::min<int64_t>(
+        {s.blocks_per_multiprocessor, s.threads_per_multiprocessor / rounded, s.shared_per_multiprocessor / shared}));
 }
 
 struct KernelCall {
@@ -54,8 +54,8 @@ struct KernelCall {
         const auto* image = function->module->image(settings().checked(), log);
         const auto* entry = image ? find_entry(*image, function->name) : nullptr;
         if (!entry) {
-            std::fprintf(stderr, "cudasim: kernel %s could not be built for the checks now switched on:\n%s", function->name.c_str(),
-                         log.c_str());
+            std::fprintf(stderr, "cudasim: kernel %s could not be built for the checks now switched on:\n%s",
+                         function->name.c_str(), log.c_str());
             return 719;
         }
         std::vector<void*> pointers;
@@ -71,6 +71,9 @@ struct KernelCall {
         launch.block = block;
         launch.cluster = cluster;
         launch.dynamic_shared = dynamic;
+        launch.shared_limit = static_cast<size_t>(function->dynamic_limit > settings().shared_per_block
+                                                      ? settings().shared_per_block_optin
+                                                      : settings().shared_per_block);
         launch.cooperative = cooperative;
         launch.number = ++launches;
         const int error = run_launch(launch);
@@ -79,8 +82,8 @@ struct KernelCall {
     }
 };
 
-int launch(Function* f, Dim3 grid, Dim3 block, Dim3 cluster, size_t dynamic, bool cooperative, void* stream_handle, void** parameters,
-           void** extra) {
+int launch(Function* f, Dim3 grid, Dim3 block, Dim3 cluster, size_t dynamic, bool cooperative, void* stream_handle,
+           void** parameters, void** extra) {
     CUDASIM_ENTER(context);
     if (!f) return 400;
     auto* stream = stream_of(*context, stream_handle);
@@ -89,7 +92,8 @@ int launch(Function* f, Dim3 grid, Dim3 block, Dim3 cluster, size_t dynamic, boo
     if (!parameters && !f->sizes.empty()) return 1;
     const auto& s = settings();
     const auto threads = block.count();
-    if (grid.count() == 0 || threads == 0 || block.x > 1024 || block.y > 1024 || block.z > 64 || threads > 1024) return 1;
+    if (grid.count() == 0 || threads == 0 || block.x > 1024 || block.y > 1024 || block.z > 64 || threads > 1024)
+        return 1;
     if (grid.x > 2147483647u || grid.y > 65535 || grid.z > 65535) return 1;
     if (threads > f->max_threads) return 701;
     if (dynamic > static_cast<size_t>(f->dynamic_limit)) return 1;
@@ -101,8 +105,8 @@ int launch(Function* f, Dim3 grid, Dim3 block, Dim3 cluster, size_t dynamic, boo
         if (s.compute_major < 9) return 801;
         if (!whole || cluster.count() > most) return 912;
     }
-    if (cooperative &&
-        grid.count() > static_cast<uint64_t>(s.multiprocessors) * static_cast<uint64_t>(blocks_per_multiprocessor(*f, threads, dynamic)))
+    if (cooperative && grid.count() > static_cast<uint64_t>(s.multiprocessors) *
+                                          static_cast<uint64_t>(blocks_per_multiprocessor(*f, threads, dynamic)))
         return 720;
     auto call = std::make_shared<KernelCall>(KernelCall{f, grid, block, cluster, dynamic, cooperative, {}});
     for (size_t i = 0; i < f->sizes.size(); ++i) {
@@ -147,7 +151,9 @@ CUDASIM_API CUresult cuModuleLoadDataEx(void** out, const void* image, unsigned,
     return 0;
 }
 
-CUDASIM_API CUresult cuModuleLoadData(void** out, const void* image) { return cuModuleLoadDataEx(out, image, 0, nullptr, nullptr); }
+CUDASIM_API CUresult cuModuleLoadData(void** out, const void* image) {
+    return cuModuleLoadDataEx(out, image, 0, nullptr, nullptr);
+}
 
 CUDASIM_API CUresult cuModuleUnload(void* module) {
     CUDASIM_ENTER(context);
@@ -198,14 +204,18 @@ CUDASIM_API CUresult cuFuncGetAttribute(int* value, int attribute, void* functio
     switch (attribute) {
         case 0: *value = static_cast<int>(f.max_threads); return 0;
         case 1: *value = f.static_shared_seen; return 0;
-        case 2: case 3: *value = 0; return 0;
+        case 2:
+        case 3: *value = 0; return 0;
         case 4: *value = 32; return 0;
-        case 5: case 6: *value = s.compute_major * 10 + s.compute_minor; return 0;
+        case 5:
+        case 6: *value = s.compute_major * 10 + s.compute_minor; return 0;
         case 7: *value = 0; return 0;
         case 8: *value = f.dynamic_limit; return 0;
         case 9: *value = -1; return 0;
         case 10: *value = f.cluster[0] != 0; return 0;
-        case 11: case 12: case 13: *value = static_cast<int>(f.cluster[attribute - 11]); return 0;
+        case 11:
+        case 12:
+        case 13: *value = static_cast<int>(f.cluster[attribute - 11]); return 0;
         case 14: *value = f.non_portable_cluster; return 0;
         case 15: *value = 0; return 0;
         default: return 1;
@@ -223,20 +233,22 @@ CUDASIM_API CUresult cuFuncSetAttribute(void* function, int attribute, int value
             f.dynamic_limit = value;
             return 0;
         case 9: return value >= -1 && value <= 100 ? 0 : 1;
-        case 11: case 12: case 13: f.cluster[attribute - 11] = static_cast<unsigned>(value); return 0;
+        case 11:
+        case 12:
+        case 13: f.cluster[attribute - 11] = static_cast<unsigned>(value); return 0;
         case 14: f.non_portable_cluster = value != 0; return 0;
         case 15: return 0;
         default: return 1;
     }
 }
 
-CUDASIM_API CUresult cuLaunchKernel(void* f, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,
-                                    unsigned shared, void* stream, void** parameters, void** extra) {
+CUDASIM_API CUresult cuLaunchKernel(void* f, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by,
+                                    unsigned bz, unsigned shared, void* stream, void** parameters, void** extra) {
     return launch(static_cast<Function*>(f), {gx, gy, gz}, {bx, by, bz}, {}, shared, false, stream, parameters, extra);
 }
 
-CUDASIM_API CUresult cuLaunchCooperativeKernel(void* f, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,
-                                               unsigned shared, void* stream, void** parameters) {
+CUDASIM_API CUresult cuLaunchCooperativeKernel(void* f, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by,
+                                               unsigned bz, unsigned shared, void* stream, void** parameters) {
     return launch(static_cast<Function*>(f), {gx, gy, gz}, {bx, by, bz}, {}, shared, true, stream, parameters, nullptr);
 }
 
@@ -250,12 +262,12 @@ CUDASIM_API CUresult cuLaunchKernelEx(const LaunchConfig* config, void* f, void*
         if (a.id == 4) cluster = {a.value.cluster.x, a.value.cluster.y, a.value.cluster.z};
     }
     return launch(static_cast<Function*>(f), {config->grid_x, config->grid_y, config->grid_z},
-                  {config->block_x, config->block_y, config->block_z}, cluster, config->shared_bytes, cooperative, config->stream,
-                  parameters, extra);
+                  {config->block_x, config->block_y, config->block_z}, cluster, config->shared_bytes, cooperative,
+                  config->stream, parameters, extra);
 }
 
-CUDASIM_API CUresult cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(int* blocks, void* f, int block_size, size_t dynamic,
-                                                                          unsigned) {
+CUDASIM_API CUresult cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(int* blocks, void* f, int block_size,
+                                                                          size_t dynamic, unsigned) {
     CUDASIM_ENTER(context);
     (void)context;
     if (!blocks || block_size <= 0) return 1;
@@ -277,8 +289,9 @@ CUDASIM_API CUresult cuOccupancyMaxActiveClusters(int* clusters, void* f, const 
         if (config->attributes[i].id == 4)
             size = uint64_t{config->attributes[i].value.cluster.x} * config->attributes[i].value.cluster.y *
                    config->attributes[i].value.cluster.z;
-    const auto blocks = static_cast<uint64_t>(blocks_per_multiprocessor(
-        *static_cast<Function*>(f), uint64_t{config->block_x} * config->block_y * config->block_z, config->shared_bytes));
+    const auto blocks = static_cast<uint64_t>(
+        blocks_per_multiprocessor(*static_cast<Function*>(f),
+                                  uint64_t{config->block_x} * config->block_y * config->block_z, config->shared_bytes));
     *clusters = size ? static_cast<int>(blocks * static_cast<uint64_t>(settings().multiprocessors) / size) : 0;
     return 0;
 }
@@ -287,10 +300,12 @@ CUDASIM_API CUresult cuGetProcAddress_v2(const char* symbol, void** function, in
     if (!symbol || !function) return 1;
     void* self = dlopen(nullptr, RTLD_NOW);
     Dl_info info;
-    if (dladdr(reinterpret_cast<void*>(&cuGetProcAddress_v2), &info)) self = dlopen(info.dli_fname, RTLD_NOW | RTLD_NOLOAD);
+    if (dladdr(reinterpret_cast<void*>(&cuGetProcAddress_v2), &info))
+        self = dlopen(info.dli_fname, RTLD_NOW | RTLD_NOLOAD);
     *function = nullptr;
     for (const char* suffix : {"", "_v2", "_v3"})
-        if (void* found = dlsym(self, (std::string(symbol) + suffix).c_str())) *function = found;  // the newest version wins
+        if (void* found = dlsym(self, (std::string(symbol) + suffix).c_str()))
+            *function = found;  // the newest version wins
     if (status) *status = *function ? 0 : 1;
     return *function ? 0 : 500;
 }

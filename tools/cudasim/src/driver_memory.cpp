@@ -20,7 +20,8 @@ int copy_bytes(uintptr_t to, uintptr_t from, size_t bytes) {
     if (bytes == 0) return 0;
     if (!is_usable(to, bytes) || !is_usable(from, bytes)) {
         const auto bad = is_usable(to, bytes) ? from : to;
-        report(Finding{"out_of_bounds", "a copy of " + std::to_string(bytes) + " bytes: " + describe_address(bad), bad});
+        report(
+            Finding{"out_of_bounds", "a copy of " + std::to_string(bytes) + " bytes: " + describe_address(bad), bad});
         return 1;
     }
     const int to_device = region_of(to), from_device = region_of(from);
@@ -33,11 +34,13 @@ int copy_bytes(uintptr_t to, uintptr_t from, size_t bytes) {
 int fill_bytes(uintptr_t to, const void* pattern, size_t pattern_bytes, size_t count) {
     if (count == 0) return 0;
     if (region_of(to) < 0 || !is_range_live(to, pattern_bytes * count)) {
-        report(Finding{"out_of_bounds", "a fill of " + std::to_string(pattern_bytes * count) + " bytes: " + describe_address(to), to});
+        report(Finding{"out_of_bounds",
+                       "a fill of " + std::to_string(pattern_bytes * count) + " bytes: " + describe_address(to), to});
         return 1;
     }
     auto* out = reinterpret_cast<uint8_t*>(to);
-    if (pattern_bytes == 1) std::memset(out, *static_cast<const uint8_t*>(pattern), count);
+    if (pattern_bytes == 1)
+        std::memset(out, *static_cast<const uint8_t*>(pattern), count);
     else
         for (size_t i = 0; i < count; ++i) std::memcpy(out + i * pattern_bytes, pattern, pattern_bytes);
     mark_written(to, pattern_bytes * count);
@@ -59,7 +62,8 @@ int copy_async(uintptr_t to, uintptr_t from, size_t bytes, void* handle) {
     if (!is_usable(to, bytes) || !is_usable(from, bytes)) return copy_bytes(to, from, bytes);
     const auto is_pageable = [](uintptr_t a) { return region_of(a) < 0 && !is_host_pinned(a); };
     const bool pageable = is_pageable(to) || is_pageable(from);
-    if (const int error = submit(*stream, {node_memcpy, [=] { return copy_bytes(to, from, bytes); }, {}, "memcpy"})) return error;
+    if (const int error = submit(*stream, {node_memcpy, [=] { return copy_bytes(to, from, bytes); }, {}, "memcpy"}))
+        return error;
     // Memory that is not pinned is staged: the call does not return before its bytes are taken or delivered.
     return pageable && !stream->capture ? drain(*stream) : 0;
 }
@@ -153,10 +157,12 @@ CUDASIM_API CUresult cuPointerGetAttribute(void* data, int attribute, CUdevicept
     const bool device = find_allocation(pointer, start, bytes), host = is_host_pinned(pointer);
     if (!device && !host) return 1;
     switch (attribute) {
-        case 1: *static_cast<void**>(data) = device ? &primary_context(region_of(pointer)) : nullptr; return 0;  // CONTEXT
-        case 2: *static_cast<unsigned*>(data) = device ? 2 : 1; return 0;                                       // MEMORY_TYPE
-        case 3: *static_cast<CUdeviceptr*>(data) = pointer; return 0;                                           // DEVICE_POINTER
-        case 9: *static_cast<int*>(data) = device ? region_of(pointer) : 0; return 0;                           // DEVICE_ORDINAL
+        case 1:
+            *static_cast<void**>(data) = device ? &primary_context(region_of(pointer)) : nullptr;
+            return 0;                                                                  // CONTEXT
+        case 2: *static_cast<unsigned*>(data) = device ? 2 : 1; return 0;              // MEMORY_TYPE
+        case 3: *static_cast<CUdeviceptr*>(data) = pointer; return 0;                  // DEVICE_POINTER
+        case 9: *static_cast<int*>(data) = device ? region_of(pointer) : 0; return 0;  // DEVICE_ORDINAL
         default: return 801;
     }
 }
@@ -211,7 +217,9 @@ CUDASIM_API CUresult cuMemcpy(CUdeviceptr to, CUdeviceptr from, size_t bytes) { 
 CUDASIM_API CUresult cuMemcpyAsync(CUdeviceptr to, CUdeviceptr from, size_t bytes, void* stream) {
     return copy_async(to, from, bytes, stream);
 }
-CUDASIM_API CUresult cuMemcpyHtoD_v2(CUdeviceptr to, const void* from, size_t bytes) { return copy(to, number(from), bytes); }
+CUDASIM_API CUresult cuMemcpyHtoD_v2(CUdeviceptr to, const void* from, size_t bytes) {
+    return copy(to, number(from), bytes);
+}
 CUDASIM_API CUresult cuMemcpyDtoH_v2(void* to, CUdeviceptr from, size_t bytes) { return copy(number(to), from, bytes); }
 CUDASIM_API CUresult cuMemcpyDtoD_v2(CUdeviceptr to, CUdeviceptr from, size_t bytes) { return copy(to, from, bytes); }
 CUDASIM_API CUresult cuMemcpyHtoDAsync_v2(CUdeviceptr to, const void* from, size_t bytes, void* stream) {
@@ -223,13 +231,27 @@ CUDASIM_API CUresult cuMemcpyDtoHAsync_v2(void* to, CUdeviceptr from, size_t byt
 CUDASIM_API CUresult cuMemcpyDtoDAsync_v2(CUdeviceptr to, CUdeviceptr from, size_t bytes, void* stream) {
     return copy_async(to, from, bytes, stream);
 }
-CUDASIM_API CUresult cuMemcpyPeer(CUdeviceptr to, void*, CUdeviceptr from, void*, size_t bytes) { return copy(to, from, bytes); }
+CUDASIM_API CUresult cuMemcpyPeer(CUdeviceptr to, void*, CUdeviceptr from, void*, size_t bytes) {
+    return copy(to, from, bytes);
+}
 CUDASIM_API CUresult cuMemcpyPeerAsync(CUdeviceptr to, void*, CUdeviceptr from, void*, size_t bytes, void* stream) {
     return copy_async(to, from, bytes, stream);
 }
-CUDASIM_API CUresult cuMemsetD8_v2(CUdeviceptr to, unsigned char value, size_t n) { return fill(to, value, n, nullptr, false); }
-CUDASIM_API CUresult cuMemsetD16_v2(CUdeviceptr to, unsigned short value, size_t n) { return fill(to, value, n, nullptr, false); }
-CUDASIM_API CUresult cuMemsetD32_v2(CUdeviceptr to, unsigned value, size_t n) { return fill(to, value, n, nullptr, false); }
-CUDASIM_API CUresult cuMemsetD8Async(CUdeviceptr to, unsigned char value, size_t n, void* s) { return fill(to, value, n, s, true); }
-CUDASIM_API CUresult cuMemsetD16Async(CUdeviceptr to, unsigned short value, size_t n, void* s) { return fill(to, value, n, s, true); }
-CUDASIM_API CUresult cuMemsetD32Async(CUdeviceptr to, unsigned value, size_t n, void* s) { return fill(to, value, n, s, true); }
+CUDASIM_API CUresult cuMemsetD8_v2(CUdeviceptr to, unsigned char value, size_t n) {
+    return fill(to, value, n, nullptr, false);
+}
+CUDASIM_API CUresult cuMemsetD16_v2(CUdeviceptr to, unsigned short value, size_t n) {
+    return fill(to, value, n, nullptr, false);
+}
+CUDASIM_API CUresult cuMemsetD32_v2(CUdeviceptr to, unsigned value, size_t n) {
+    return fill(to, value, n, nullptr, false);
+}
+CUDASIM_API CUresult cuMemsetD8Async(CUdeviceptr to, unsigned char value, size_t n, void* s) {
+    return fill(to, value, n, s, true);
+}
+CUDASIM_API CUresult cuMemsetD16Async(CUdeviceptr to, unsigned short value, size_t n, void* s) {
+    return fill(to, value, n, s, true);
+}
+CUDASIM_API CUresult cuMemsetD32Async(CUdeviceptr to, unsigned value, size_t n, void* s) {
+    return fill(to, value, n, s, true);
+}

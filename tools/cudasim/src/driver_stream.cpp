@@ -9,11 +9,6 @@ namespace {
 
 constexpr uintptr_t legacy_handle = 1, per_thread_handle = 2;
 
-std::vector<Capture*>& captures() {
-    static std::vector<Capture*> active;
-    return active;
-}
-
 uint64_t random_number() {
     static uint64_t state = settings().seed * 2654435761u | 1;
     state ^= state << 13;
@@ -58,7 +53,8 @@ int run_operation(Context& context, Operation& operation) {
     if (context.sticky) return context.sticky;
     const int error = operation.run ? operation.run() : 0;
     // What a device reports after the fact stays with the context; a refused argument does not.
-    if (error == 700 || error == 702 || error == 710 || error == 214 || error == 716 || error == 719 || error == 220 || error == 701)
+    if (error == 700 || error == 702 || error == 710 || error == 214 || error == 716 || error == 719 || error == 220 ||
+        error == 701)
         context.sticky = error;
     return error;
 }
@@ -96,8 +92,8 @@ int drain(Stream& stream) {
 
 int drain_all(Context& context) {
     const int error = wait_until([&] {
-        return context.default_stream.queue.empty() &&
-               std::all_of(context.streams.begin(), context.streams.end(), [](const auto& s) { return s->queue.empty(); });
+        return context.default_stream.queue.empty() && std::all_of(context.streams.begin(), context.streams.end(),
+                                                                   [](const auto& s) { return s->queue.empty(); });
     });
     return context.sticky ? context.sticky : error;
 }
@@ -113,7 +109,7 @@ void drain_blocking(Context& context) {
 }
 
 bool is_blocking_capture(const Context& context) {
-    return std::any_of(captures().begin(), captures().end(), [&](const Capture* c) {
+    return std::any_of(active_captures().begin(), active_captures().end(), [&](const Capture* c) {
         return std::any_of(c->streams.begin(), c->streams.end(),
                            [&](const Stream* s) { return s->context == &context && s->is_blocking(); });
     });
@@ -130,20 +126,6 @@ void record(Stream& stream, Operation operation) {
 
 }  // namespace
 
-void invalidate(Stream& stream) {
-    if (stream.capture) stream.capture->invalid = true;
-}
-
-int refuse_in_capture() {
-    for (auto* c : captures()) {
-        if (c->mode == 0 || (c->mode == 1 && c->thread == std::this_thread::get_id())) {
-            c->invalid = true;
-            return 900;
-        }
-    }
-    return 0;
-}
-
 int submit(Stream& stream, Operation operation) {
     if (stream.capture) {
         if (stream.capture->invalid) return 901;
@@ -153,7 +135,7 @@ int submit(Stream& stream, Operation operation) {
     auto& context = *stream.context;
     if (is_legacy(stream)) {
         if (is_blocking_capture(context)) {
-            for (auto* c : captures()) c->invalid = true;
+            for (auto* c : active_captures()) c->invalid = true;
             return 906;
         }
         drain_blocking(context);
@@ -195,10 +177,6 @@ Stream* stream_of(Context& context, void* handle) {
 
 using namespace cudasim;
 
-#define STREAM_OR_RETURN(stream, handle)          \
-    auto* stream = stream_of(*context, handle);   \
-    if (!stream) return 400
-
 CUDASIM_API CUresult cuStreamCreateWithPriority(void** out, unsigned flags, int priority) {
     CUDASIM_ENTER(context);
     if (!out || flags > 1) return 1;
@@ -217,8 +195,10 @@ CUDASIM_API CUresult cuStreamDestroy_v2(void* handle) {
     CUDASIM_ENTER(context);
     STREAM_OR_RETURN(stream, handle);
     if (stream == &context->default_stream) return 400;
-    if (stream->capture) invalidate(*stream);
-    else if (const int error = drain(*stream); error == 909) return error;
+    if (stream->capture)
+        invalidate(*stream);
+    else if (const int error = drain(*stream); error == 909)
+        return error;
     auto& streams = stream->context->streams;
     streams.erase(std::find_if(streams.begin(), streams.end(), [&](const auto& s) { return s.get() == handle; }));
     return 0;
@@ -257,7 +237,7 @@ CUDASIM_API CUresult cuStreamSynchronize(void* handle) {
     }
     if (stream == &context->default_stream) {
         if (is_blocking_capture(*context)) {
-            for (auto* c : captures()) c->invalid = true;
+            for (auto* c : active_captures()) c->invalid = true;
             return 906;
         }
         drain_blocking(*context);
@@ -340,11 +320,14 @@ CUDASIM_API CUresult cuEventRecordWithFlags(void* handle, void* stream_handle, u
     }
     event->capture.reset();
     const auto number = ++event->submitted;
-    return submit(*stream, {node_event_record, [event, number] {
-        event->completed = number;
-        event->when = std::chrono::steady_clock::now();
-        return 0;
-    }, {}, "record"});
+    return submit(*stream, {node_event_record,
+                            [event, number] {
+                                event->completed = number;
+                                event->when = std::chrono::steady_clock::now();
+                                return 0;
+                            },
+                            {},
+                            "record"});
 }
 
 CUDASIM_API CUresult cuEventRecord(void* handle, void* stream) { return cuEventRecordWithFlags(handle, stream, 0); }
@@ -396,84 +379,11 @@ CUDASIM_API CUresult cuLaunchHostFunc(void* handle, void (*function)(void*), voi
     CUDASIM_ENTER(context);
     STREAM_OR_RETURN(stream, handle);
     if (!function) return 1;
-    return submit(*stream, {node_host, [=] { function(data); return 0; }, {}, "host"});
-}
-
-// ---- Capture ----------------------------------------------------------------------------------------------------------
-
-CUDASIM_API CUresult cuStreamBeginCapture_v2(void* handle, int mode) {
-    CUDASIM_ENTER(context);
-    STREAM_OR_RETURN(stream, handle);
-    if (mode < 0 || mode > 2) return 1;
-    if (stream == &context->default_stream) return 900;
-    if (stream->capture) return 401;
-    static uint64_t ids = 0;
-    auto capture = std::make_shared<Capture>();
-    capture->graph = std::make_unique<Graph>();
-    capture->origin = stream;
-    capture->streams = {stream};
-    capture->mode = mode;
-    capture->thread = std::this_thread::get_id();
-    capture->id = ++ids;
-    stream->capture = capture;
-    stream->capture_after.clear();
-    captures().push_back(capture.get());
-    return 0;
-}
-
-CUDASIM_API CUresult cuStreamIsCapturing(void* handle, int* status) {
-    CUDASIM_ENTER(context);
-    STREAM_OR_RETURN(stream, handle);
-    if (!status) return 1;
-    *status = !stream->capture ? 0 : stream->capture->invalid ? 2 : 1;
-    return 0;
-}
-
-CUDASIM_API CUresult cuStreamGetCaptureInfo_v2(void* handle, int* status, uint64_t* id, void** graph, const void*** after,
-                                               size_t* count) {
-    if (const int error = cuStreamIsCapturing(handle, status)) return error;
-    auto* stream = stream_of(*current_context(), handle);
-    if (id) *id = stream->capture ? stream->capture->id : 0;
-    if (graph) *graph = stream->capture ? stream->capture->graph.get() : nullptr;
-    if (after) *after = nullptr;
-    if (count) *count = 0;
-    return 0;
-}
-
-CUDASIM_API CUresult cuStreamEndCapture(void* handle, void** out) {
-    CUDASIM_ENTER(context);
-    STREAM_OR_RETURN(stream, handle);
-    if (!out) return 1;
-    *out = nullptr;
-    if (!stream->capture) return 401;
-    const auto capture = stream->capture;
-    if (capture->origin != stream) {
-        capture->invalid = true;
-        return 903;
-    }
-    if (capture->mode != 2 && capture->thread != std::this_thread::get_id()) return 908;
-    // Everything that was forked off must have come back: each node leads to this stream's last one.
-    const auto& nodes = capture->graph->nodes;
-    std::vector<bool> reached(nodes.size());
-    std::vector<size_t> todo(stream->capture_after.begin(), stream->capture_after.end());
-    while (!todo.empty()) {
-        const auto node = todo.back();
-        todo.pop_back();
-        if (reached[node]) continue;
-        reached[node] = true;
-        todo.insert(todo.end(), nodes[node]->after.begin(), nodes[node]->after.end());
-    }
-    const bool joined = std::all_of(reached.begin(), reached.end(), [](bool r) { return r; });
-    captures().erase(std::find(captures().begin(), captures().end(), capture.get()));
-    for (auto* s : capture->streams) {
-        s->capture.reset();
-        s->capture_after.clear();
-    }
-    if (capture->invalid) return 901;
-    if (!joined) {
-        capture->invalid = true;
-        return 904;
-    }
-    *out = capture->graph.release();
-    return 0;
+    return submit(*stream, {node_host,
+                            [=] {
+                                function(data);
+                                return 0;
+                            },
+                            {},
+                            "host"});
 }

@@ -17,9 +17,9 @@ struct Dim3 {
 };
 
 constexpr unsigned warp_size = 32;
-constexpr size_t shared_slot_bytes = size_t{1} << 20;   // address range of one resident block's shared memory
-constexpr size_t shared_guard = 256;                    // redzone between two shared variables
-constexpr size_t dynamic_shared_offset = 1024;          // where dynamic shared memory begins in a slot
+constexpr size_t shared_slot_bytes = size_t{1} << 20;  // address range of one resident block's shared memory
+constexpr size_t shared_guard = 256;                   // redzone between two shared variables
+constexpr size_t dynamic_shared_offset = 1024;         // where dynamic shared memory begins in a slot
 
 struct Block;
 struct Launch;
@@ -41,7 +41,7 @@ struct Thread {
     Block* block = nullptr;
     Warp* warp = nullptr;
     Dim3 index;
-    uint32_t id = 0;    // linear in the block
+    uint32_t id = 0;  // linear in the block
     uint32_t lane = 0;
     ThreadState state = ThreadState::fresh;
     // What a waiting thread brought to its barrier or warp collective.
@@ -93,7 +93,8 @@ struct SharedVariable {
 };
 
 struct SiteTraffic {
-    uint64_t requests = 0, sectors = 0, ideal_sectors = 0, bytes = 0, wavefronts = 0, ideal_wavefronts = 0, max_ways = 0;
+    uint64_t requests = 0, sectors = 0, ideal_sectors = 0, bytes = 0, wavefronts = 0, ideal_wavefronts = 0,
+             max_ways = 0;
     uint8_t kind = 0;
 };
 
@@ -128,7 +129,7 @@ struct Launch {
     const KernelImage* image = nullptr;
     int device = 0;
     Dim3 grid, block, cluster;
-    size_t dynamic_shared = 0;
+    size_t dynamic_shared = 0, shared_limit = 0;
     bool cooperative = false;
     uint64_t number = 0;
     uint32_t start_epoch = 0;
@@ -146,7 +147,7 @@ extern thread_local Thread* current __attribute__((tls_model("initial-exec")));
 uint8_t* take_stack(Worker& worker);
 void* fresh_fiber(uint8_t* stack, void (*entry)());
 extern "C" void cudasim_switch(void** save, void* load);
-constexpr size_t stack_bytes = 128 * 1024;
+constexpr size_t stack_bytes = 256 * 1024;
 
 // One operating system thread that runs blocks. Its fibers never leave it.
 class Worker {
@@ -163,8 +164,8 @@ public:
         t.state = ThreadState::ready;
         ready_.push_back(&t);
     }
-    void wait(ThreadState why);   // the current thread stops until somebody makes it ready
-    void yield();                 // the current thread lets the others go first
+    void wait(ThreadState why);  // the current thread stops until somebody makes it ready
+    void yield();                // the current thread lets the others go first
     [[noreturn]] void abort_launch(int error);
     void maybe_preempt() {
         if (random_order_ && (next_random() & 63) == 0) yield();
@@ -173,7 +174,9 @@ public:
     Block& block_of_slot(size_t slot) { return *blocks_[slot]; }
     size_t resident() const { return resident_; }
     uint8_t* shared_base() const { return shared_base_; }
-    bool owns_shared(uintptr_t a) const { return a - reinterpret_cast<uintptr_t>(shared_base_) < resident_ * shared_slot_bytes; }
+    bool owns_shared(uintptr_t a) const {
+        return a - reinterpret_cast<uintptr_t>(shared_base_) < resident_ * shared_slot_bytes;
+    }
     uint64_t next_random() {
         random_ ^= random_ << 13;
         random_ ^= random_ >> 7;

@@ -95,7 +95,8 @@ uint8_t* take_stack(Worker& worker) {
         return stack;
     }
     // The first page stays closed, so that an overflow stops the program instead of corrupting a neighbour.
-    void* memory = mmap(nullptr, stack_bytes + 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void* memory =
+        mmap(nullptr, stack_bytes + 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (memory == MAP_FAILED) std::abort();
     mprotect(memory, 4096, PROT_NONE);
     auto* stack = static_cast<uint8_t*>(memory) + 4096;

@@ -38,8 +38,8 @@ void keep(Record record, const std::string& key) {
     }
     record.count = 1;
     if (settings().verbose)
-        std::fprintf(stderr, "cudasim: %s in %s %s: %s\n", record.kind.c_str(), record.kernel.c_str(), record.place.c_str(),
-                     record.text.c_str());
+        std::fprintf(stderr, "cudasim: %s in %s %s: %s\n", record.kind.c_str(), record.kernel.c_str(),
+                     record.place.c_str(), record.text.c_str());
     records.push_back(std::move(record));
 }
 
@@ -60,7 +60,8 @@ void report(const Finding& finding, const Thread& thread, uintptr_t pc) {
     record.thread = thread.index;
     record.launch = launch.number;
     record.in_kernel = true;
-    const auto key = record.kind + "/" + launch.kernel + "/" + (pc ? std::to_string(pc) : std::to_string(thread.line));
+    const auto key = record.kind + "/" + launch.kernel + "/" + std::to_string(launch.image ? launch.image->serial : 0) +
+                     "/" + (pc ? std::to_string(pc) : std::to_string(thread.line));
     {
         const std::lock_guard guard(lock);
         const auto found = index.find(key);
@@ -97,10 +98,12 @@ std::string findings_json() {
         char address[32];
         std::snprintf(address, sizeof address, "0x%llx", static_cast<unsigned long long>(r.address));
         if (text.size() > 1) text += ",\n ";
-        text += "{\"kind\":" + json_text(r.kind) + ",\"kernel\":" + json_text(r.kernel) + ",\"source\":" + json_text(r.place) +
-                ",\"message\":" + json_text(r.text) + ",\"address\":\"" + address + "\",\"count\":" + std::to_string(r.count);
+        text += "{\"kind\":" + json_text(r.kind) + ",\"kernel\":" + json_text(r.kernel) +
+                ",\"source\":" + json_text(r.place) + ",\"message\":" + json_text(r.text) + ",\"address\":\"" +
+                address + "\",\"count\":" + std::to_string(r.count);
         if (r.in_kernel)
-            text += ",\"launch\":" + std::to_string(r.launch) + ",\"block\":" + triple(r.block) + ",\"thread\":" + triple(r.thread);
+            text += ",\"launch\":" + std::to_string(r.launch) + ",\"block\":" + triple(r.block) +
+                    ",\"thread\":" + triple(r.thread);
         text += "}";
     }
     return text + "]";

@@ -2,6 +2,7 @@
 #pragma once
 #include <cstdint>
 #include <string>
+#include <vector>
 
 namespace cudasim {
 
@@ -26,6 +27,8 @@ void report_when_process_ends();
 
 // "file:line" of a code address in a loaded kernel image, or "" when unknown.
 std::string source_line(const KernelImage* image, uintptr_t pc);
+// Looks up many at once, which is faster.
+void find_source_lines(const KernelImage* image, const std::vector<uintptr_t>& places);
 std::string json_text(const std::string& text);
 
 }  // namespace cudasim

@@ -16,7 +16,8 @@ size_t data_type_size(int type) {
     switch (type) {
         case type_r_32f: return 4;
         case type_r_64f: return 8;
-        case type_r_16f: case type_r_16bf: return 2;
+        case type_r_16f:
+        case type_r_16bf: return 2;
         default: return 0;
     }
 }
@@ -33,7 +34,8 @@ float half_to_float(uint16_t bits) {
     const int exponent = bits >> 10 & 31, fraction = bits & 1023;
     const float sign = bits & 0x8000 ? -1.0f : 1.0f;
     if (exponent == 31) return fraction ? NAN : sign * INFINITY;
-    return sign * (exponent ? std::ldexp(static_cast<float>(fraction + 1024), exponent - 25) : std::ldexp(static_cast<float>(fraction), -24));
+    return sign * (exponent ? std::ldexp(static_cast<float>(fraction + 1024), exponent - 25)
+                            : std::ldexp(static_cast<float>(fraction), -24));
 }
 
 uint16_t float_to_half(float value) {
@@ -42,7 +44,8 @@ uint16_t float_to_half(float value) {
     if (magnitude > 0x7f800000u) return 0x7fff;
     if (magnitude >= 0x477ff000u) return static_cast<uint16_t>(sign | 0x7c00u);
     if (magnitude < 0x38800000u)
-        return static_cast<uint16_t>(sign | (std::bit_cast<uint32_t>(std::bit_cast<float>(magnitude) + 0.5f) - 0x3f000000u));
+        return static_cast<uint16_t>(sign |
+                                     (std::bit_cast<uint32_t>(std::bit_cast<float>(magnitude) + 0.5f) - 0x3f000000u));
     return static_cast<uint16_t>(sign | ((magnitude + 0xfffu + (magnitude >> 13 & 1u) - 0x38000000u) >> 13));
 }
 
@@ -98,7 +101,8 @@ int check_matrix(const MatrixView& m, bool reads, const std::string& call, const
     const auto bytes = static_cast<size_t>(last + 1) * size;
     const auto what = call + ": matrix " + name + " of " + std::to_string(m.rows) + " x " + std::to_string(m.columns);
     if (!is_range_live(m.base, bytes)) {
-        report(Finding{"out_of_bounds", what + " needs " + std::to_string(bytes) + " bytes: " + describe_address(m.base), m.base});
+        report(Finding{"out_of_bounds",
+                       what + " needs " + std::to_string(bytes) + " bytes: " + describe_address(m.base), m.base});
         return region_of(m.base) < 0 || describe_address(m.base).rfind("no allocation", 0) == 0 ? 700 : 0;
     }
     if (m.base % size != 0) {
@@ -116,7 +120,8 @@ int check_matrix(const MatrixView& m, bool reads, const std::string& call, const
         const auto* bad = std::find_if(states, states + run_bytes, [&](uint8_t s) { return (s & needed) != needed; });
         if (bad == states + run_bytes) continue;
         const auto place = address + static_cast<uintptr_t>(bad - states);
-        report(Finding{*bad & byte_addressable ? "uninitialised_read" : "out_of_bounds", what + ": " + describe_address(place), place});
+        report(Finding{*bad & byte_addressable ? "uninitialised_read" : "out_of_bounds",
+                       what + ": " + describe_address(place), place});
         return 0;
     }
     return 0;
@@ -157,8 +162,8 @@ namespace {
 
 // Four columns of c at a time, over a strip of rows that stays in the first cache. Each sum runs over k in order.
 template <class T>
-[[gnu::always_inline]] inline void multiply_strips(T* __restrict c, const T* __restrict a, const T* __restrict b, int64_t m, int64_t n,
-                                                   int64_t k) {
+[[gnu::always_inline]] inline void multiply_strips(T* __restrict c, const T* __restrict a, const T* __restrict b,
+                                                   int64_t m, int64_t n, int64_t k) {
     constexpr int64_t strip = 512;
     std::fill(c, c + m * n, T{0});
     for (int64_t first = 0; first < m; first += strip) {
@@ -172,7 +177,10 @@ template <class T>
                 factors[q] = b + (j + std::min(q, count - 1)) * k;
             }
             if (count == 4) {
-                T *__restrict c0 = columns[0], *__restrict c1 = columns[1], *__restrict c2 = columns[2], *__restrict c3 = columns[3];
+                T* __restrict c0 = columns[0];
+                T* __restrict c1 = columns[1];
+                T* __restrict c2 = columns[2];
+                T* __restrict c3 = columns[3];
                 for (int64_t p = 0; p < k; ++p) {
                     const T* __restrict x = a + p * m + first;
                     const T f0 = factors[0][p], f1 = factors[1][p], f2 = factors[2][p], f3 = factors[3][p];

@@ -29,7 +29,8 @@ struct MatrixView {
 };
 MatrixView transposed(MatrixView m);
 
-// Zero, or a CUresult: are all elements inside a live allocation (and, for reading, written before)? Findings say which matrix.
+// Zero, or a CUresult: are all elements inside a live allocation (and, for reading, written before)? Findings say which
+// matrix.
 int check_matrix(const MatrixView& m, bool reads, const std::string& call, const char* name);
 void mark_matrix_written(const MatrixView& m);
 

@@ -112,7 +112,8 @@ std::string nvrtc_style(const std::string& log) {
             auto rest = i + 1;
             while (rest < line.size() && line[rest] >= '0' && line[rest] <= '9') ++rest;
             if (rest > i + 1 && rest < line.size() && line[rest] == ':') i = rest;
-            out += line.substr(0, first) + "(" + line.substr(digits, line.find(':', digits) - digits) + ")" + line.substr(i) + "\n";
+            out += line.substr(0, first) + "(" + line.substr(digits, line.find(':', digits) - digits) + ")" +
+                   line.substr(i) + "\n";
         } else {
             out += line + "\n";
         }
@@ -120,10 +121,16 @@ std::string nvrtc_style(const std::string& log) {
     return out;
 }
 
-const std::vector<std::string>& language_flags() {
-    static const std::vector<std::string> flags = {"-x", "c++", "-nostdinc", "-w", "-fno-exceptions", "-fno-rtti",
-                                                   "-fdiagnostics-color=never"};
-    return flags;
+// What both steps need; the language is C++, or C++ that was preprocessed.
+std::vector<std::string> compiler_command(const char* language) {
+    return {host_compiler(),
+            "-x",
+            language,
+            "-nostdinc",
+            "-w",
+            "-fno-exceptions",
+            "-fno-rtti",
+            "-fdiagnostics-color=never"};
 }
 
 std::string prelude_stamp() {
@@ -185,7 +192,8 @@ CompileResult preprocess(const PreprocessInput& input) {
     const auto file = fs::path(name).is_absolute() ? fs::path(name).filename().string() : name;
     CompileResult result;
     bool written = write_file(root + "/" + file, input.source.data(), input.source.size());
-    for (const auto& [header, text] : input.headers) written = written && write_file(root + "/" + header, text.data(), text.size());
+    for (const auto& [header, text] : input.headers)
+        written = written && write_file(root + "/" + header, text.data(), text.size());
     const auto prelude = directory.path() + "/prelude";
     written = written && write_file(prelude + "/cudasim_prelude.h", cudasim_prelude_text,
                                     static_cast<size_t>(cudasim_prelude_end - cudasim_prelude_text));
@@ -195,8 +203,8 @@ CompileResult preprocess(const PreprocessInput& input) {
         result.log = "cudasim cannot write to the directory for temporary files " + directory.path() + "\n";
         return result;
     }
-    std::vector<std::string> command = {host_compiler(), "-E"};
-    command.insert(command.end(), language_flags().begin(), language_flags().end());
+    auto command = compiler_command("c++");
+    command.push_back("-E");
     command.insert(command.end(), {"-isystem", prelude, "-include", prelude + "/cudasim_prelude.h", "-I."});
     command.insert(command.end(), input.options.begin(), input.options.end());
     command.insert(command.end(), {"-o", directory.path() + "/out.ii", file});
@@ -204,7 +212,8 @@ CompileResult preprocess(const PreprocessInput& input) {
     const int status = run(root, command, log);
     result.ok = status == 0;
     result.log = nvrtc_style(read_file(log));
-    if (status == 127) result.log += std::string("cudasim needs a host C++ compiler; '") + host_compiler() + "' did not start\n";
+    if (status == 127)
+        result.log += std::string("cudasim needs a host C++ compiler; '") + host_compiler() + "' did not start\n";
     result.object = read_file(directory.path() + "/out.ii");
     size_t at;  // temporary paths would make equal sources differ
     while ((at = result.object.find(directory.path() + "/")) != std::string::npos)
@@ -220,19 +229,22 @@ CompileResult compile_object(const std::string& source, const std::string& optio
         result.log = "cudasim cannot write to the directory for temporary files " + path + "\n";
         return result;
     }
-    std::vector<std::string> command = {host_compiler(), "-c", "-fpreprocessed"};
-    command.insert(command.end(), language_flags().begin(), language_flags().end());
-    command.insert(command.end(), {"-fPIC", "-g1", "-fno-strict-aliasing", "-ffp-contract=off", "-fno-threadsafe-statics",
-                                   "-fno-tree-vectorize", "-fno-math-errno", "-fno-stack-protector", "-U_FORTIFY_SOURCE"});
+    auto command = compiler_command("c++-cpp-output");
+    command.push_back("-c");
+    command.insert(command.end(),
+                   {"-fPIC", "-g1", "-fno-strict-aliasing", "-ffp-contract=off", "-fno-threadsafe-statics",
+                    "-fno-tree-vectorize", "-fno-math-errno", "-fno-stack-protector", "-U_FORTIFY_SOURCE"});
     if (has_fma()) command.push_back("-mfma");
     const bool gcc = std::string(host_compiler()).find("clang") == std::string::npos;
     if (gcc) command.push_back("-fno-gnu-unique");  // a unique symbol would keep an unloaded module alive
     if (instrumented) {
         // One call per access with its true size: no splitting of vectors, no widening of scalars.
         command.insert(command.end(), {"-O1", "-fsanitize=thread"});
-        if (gcc) command.insert(command.end(), {"-fno-tree-sra", "--param", "tsan-distinguish-volatile=1", "--param",
-                                                "tsan-instrument-func-entry-exit=0"});
-        else command.insert(command.end(), {"-mllvm", "-tsan-distinguish-volatile=1"});
+        if (gcc)
+            command.insert(command.end(), {"-fno-tree-sra", "--param", "tsan-distinguish-volatile=1", "--param",
+                                           "tsan-instrument-func-entry-exit=0"});
+        else
+            command.insert(command.end(), {"-mllvm", "-tsan-distinguish-volatile=1"});
     } else {
         command.push_back("-O2");
     }
@@ -250,7 +262,8 @@ CompileResult compile_object(const std::string& source, const std::string& optio
         status = run(path, {host_compiler(), "-shared", "-nostdlib", "-o", "out.so", "out.o"}, path + "/log");
         result.log += read_file(path + "/log");
     }
-    if (status == 127) result.log += std::string("cudasim needs a host C++ compiler; '") + host_compiler() + "' did not start\n";
+    if (status == 127)
+        result.log += std::string("cudasim needs a host C++ compiler; '") + host_compiler() + "' did not start\n";
     result.ok = status == 0;
     if (result.ok) result.object = read_file(path + "/out.so");
     return result;

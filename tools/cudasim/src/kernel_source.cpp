@@ -1,5 +1,5 @@
-// From preprocessed CUDA to C++: shared variables become references into the block's shared memory, kernels are found and
-// listed, launch bounds are taken note of. Line numbers stay as they were.
+// From preprocessed CUDA to C++: shared variables become references into the block's shared memory, kernels are found
+// and listed, launch bounds are taken note of. Line numbers stay as they were.
 #include <algorithm>
 #include <cctype>
 #include <set>
@@ -141,9 +141,12 @@ private:
             if (in_[i] == '(') {
                 const auto end = skip_parentheses(i);
                 const auto inside = in_.substr(i + 1, end - i - 2);
-                if (last == "__launch_bounds__") k.bounds = inside;
-                else if (last == "__cluster_dims__") k.cluster = inside;
-                else if (last != "__attribute__" && last != "alignas") break;
+                if (last == "__launch_bounds__")
+                    k.bounds = inside;
+                else if (last == "__cluster_dims__")
+                    k.cluster = inside;
+                else if (last != "__attribute__" && last != "alignas")
+                    break;
                 i = end;
             } else if (is_word(in_[i])) {
                 size_t end = i;
@@ -229,11 +232,13 @@ private:
             const auto name = declarator.substr(0, n);
             const auto id = std::to_string(count_++);
             if (external) {
-                out_ += " typedef " + one_line(without_attributes(prefix)) + " cudasim_dynamic_" + id + "; cudasim_dynamic_" + id +
-                        "* const " + name + " = static_cast<cudasim_dynamic_" + id + "*>(::cudasim_dynamic_shared());";
+                out_ += " typedef " + one_line(without_attributes(prefix)) + " cudasim_dynamic_" + id +
+                        "; cudasim_dynamic_" + id + "* const " + name + " = static_cast<cudasim_dynamic_" + id +
+                        "*>(::cudasim_dynamic_shared());";
             } else {
-                out_ += " struct cudasim_shared_" + id + " { " + one_line(prefix) + " " + one_line(declarator) + "; }; auto& " + name +
-                        " = ::cudasim_device::shared<cudasim_shared_" + id + ">(\"" + name + "\")->" + name + ";";
+                out_ += " struct cudasim_shared_" + id + " { " + one_line(prefix) + " " + one_line(declarator) +
+                        "; }; auto& " + name + " = ::cudasim_device::shared<cudasim_shared_" + id + ">(\"" + name +
+                        "\")->" + name + ";";
             }
         }
         out_.append(lines, '\n');
@@ -259,8 +264,9 @@ private:
     }
 
     void append_table(const std::vector<std::string>& name_expressions) {
-        out_ += "\n# 1 \"cudasim_kernel_table\"\nextern \"C\" __attribute__((visibility(\"default\"), used)) "
-                "const ::cudasim_device::KernelEntry cudasim_kernels[] = {\n";
+        out_ +=
+            "\n# 1 \"cudasim_kernel_table\"\nextern \"C\" __attribute__((visibility(\"default\"), used)) "
+            "const ::cudasim_device::KernelEntry cudasim_kernels[] = {\n";
         for (const auto& k : kernels_) {
             if (k.templated) continue;
             out_ += entry(k.name, "::" + k.name, &k);

@@ -1,4 +1,5 @@
-// Runs a grid: its blocks in groups (a cluster, a cooperative grid, or one by one), and what kernels ask of the simulator.
+// Runs a grid: its blocks in groups (a cluster, a cooperative grid, or one by one), and what kernels ask of the
+// simulator.
 #include <algorithm>
 #include <chrono>
 #include <cstring>
@@ -72,7 +73,8 @@ void run_parallel(Launch& launch, const std::vector<uint32_t>& order, unsigned t
 int run_launch(Launch& launch) {
     const auto& s = settings();
     launch.start_epoch = next_epoch();
-    if (launch.start_epoch > 0xF0000000u) std::fprintf(stderr, "cudasim: race epochs are nearly used up; restart the process\n");
+    if (launch.start_epoch > 0xF0000000u)
+        std::fprintf(stderr, "cudasim: race epochs are nearly used up; restart the process\n");
     if (s.check_memory || s.traffic) device_shadow(launch.device).clear_footprint();
     auto& worker = main_worker();
     worker.set_seed(s.seed ? s.seed + launch.number * 7919 : 0);
@@ -80,7 +82,9 @@ int run_launch(Launch& launch) {
     const auto blocks = static_cast<unsigned>(order.size());
     const auto cluster = static_cast<unsigned>(launch.cluster.count());
     // A random order interleaves a few clusters, so that blocks meet in the middle of their work.
-    const unsigned group = launch.cooperative ? blocks : s.seed ? std::min(blocks, std::max(1u, 4 / cluster) * cluster) : cluster;
+    const unsigned group = launch.cooperative ? blocks
+                           : s.seed           ? std::min(blocks, std::max(1u, 4 / cluster) * cluster)
+                                              : cluster;
     const auto cores = s.threads > 0 ? static_cast<unsigned>(s.threads) : std::thread::hardware_concurrency();
     const auto work = launch.grid.count() * launch.block.count();
     if (!s.checked() && group == 1 && cores > 1 && blocks > 1 && work >= 16384) {
@@ -112,13 +116,15 @@ unsigned cudasim_lane() { return current->lane; }
 void cudasim_grid_barrier_used() {
     auto& launch = *current->block->launch;
     if (launch.cooperative || launch.grid.count() == 1) return;
-    report(Finding{"not_cooperative", "a grid barrier in a launch that is not cooperative: blocks that are not resident would hang it"},
+    report(Finding{"not_cooperative",
+                   "a grid barrier in a launch that is not cooperative: blocks that are not resident would hang it"},
            *current, 0);
     current->block->worker->abort_launch(719);
 }
 
 void cudasim_trap() {
-    report(Finding{"trap", "the kernel executed __trap"}, *current, reinterpret_cast<uintptr_t>(__builtin_return_address(0)));
+    report(Finding{"trap", "the kernel executed __trap"}, *current,
+           reinterpret_cast<uintptr_t>(__builtin_return_address(0)));
     current->block->worker->abort_launch(719);
 }
 

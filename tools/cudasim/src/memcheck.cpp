@@ -1,4 +1,5 @@
-// Memory checking: may these bytes be used, was something written there before they are read; and the footprint of a launch.
+// Memory checking: may these bytes be used, was something written there before they are read; and the footprint of a
+// launch.
 #include <algorithm>
 #include <cstring>
 
@@ -12,7 +13,9 @@ namespace cudasim {
 namespace {
 
 std::string access_text(unsigned size, unsigned kind) {
-    return std::string(kind & access_atomic && !(kind & access_volatile) ? "atomic on " : kind & access_write ? "write of " : "read of ") +
+    return std::string(kind & access_atomic && !(kind & access_volatile) ? "atomic on "
+                       : kind & access_write                             ? "write of "
+                                                                         : "read of ") +
            std::to_string(size) + (size == 1 ? " byte" : " bytes") + (kind & access_shared ? " of shared memory" : "");
 }
 
@@ -24,10 +27,13 @@ std::string describe_shared(const Block& block, size_t offset) {
     // A guard belongs to the variable it is nearest to.
     size_t best_distance = within >= dynamic_shared_offset + launch.dynamic_shared
                                ? within - dynamic_shared_offset - launch.dynamic_shared
-                               : within < dynamic_shared_offset ? dynamic_shared_offset - within : 0;
+                           : within < dynamic_shared_offset ? dynamic_shared_offset - within
+                                                            : 0;
     if (launch.dynamic_shared == 0) best_distance = SIZE_MAX;
     for (const auto& v : launch.shared_variables) {
-        const auto distance = within < v.offset ? v.offset - within : within >= v.offset + v.size ? within - v.offset - v.size : 0;
+        const auto distance = within < v.offset             ? v.offset - within
+                              : within >= v.offset + v.size ? within - v.offset - v.size
+                                                            : 0;
         if (distance >= best_distance) continue;
         best_distance = distance;
         best = "shared variable '" + v.name + "' of " + std::to_string(v.size) + " bytes, offset " +
@@ -48,21 +54,31 @@ std::string describe_shared(const Block& block, size_t offset) {
         }
     }
     const auto where = [&](unsigned byte) {
-        return kind & access_shared ? describe_shared(*current->block, offset + byte) : describe_address(address + byte);
+        return kind & access_shared ? describe_shared(*current->block, offset + byte)
+                                    : describe_address(address + byte);
     };
     if (outside) {
         const auto place = where(bad);
         const bool freed = place.find("freed") != std::string::npos;
-        report(Finding{freed ? "use_after_free" : "out_of_bounds", access_text(size, kind) + ": " + place, address}, *current, pc);
+        report(Finding{freed ? "use_after_free" : "out_of_bounds", access_text(size, kind) + ": " + place, address},
+               *current, pc);
         return;
     }
     if (kind & access_write && (!(kind & access_atomic) || kind & access_volatile)) return;
     for (unsigned i = 0; i < size; ++i) {
         if (states[i] & byte_initialised) continue;
-        report(Finding{"uninitialised_read", access_text(size, kind) + ", nothing was written there: " + where(i), address},
+        report(Finding{"uninitialised_read", access_text(size, kind) + ", nothing was written there: " + where(i),
+                       address},
                *current, pc);
         return;
     }
+}
+
+// In how many of the eight bytes is this bit set?
+uint64_t count_bytes(uint64_t states, unsigned bit) {
+    constexpr uint64_t ones = 0x0101010101010101ull;
+    return (states / bit & ones) * ones >>
+           56;  // a bit of a byte comes to its lowest place; the product adds the bytes up
 }
 
 }  // namespace
@@ -89,9 +105,10 @@ void check_bytes(Shadow& shadow, size_t offset, uintptr_t address, unsigned size
         if ((offset & 4095) + size > 4096) shadow.touch(offset + size - 1);
         auto& counters = current->block->launch->counters;
         const uint64_t fresh_low = set & ~low & low_mask, fresh_high = set & ~high & high_mask;
-        constexpr uint64_t read_bits = 0x0101010101010101ull * byte_read, write_bits = 0x0101010101010101ull * byte_written;
-        counters.unique_read_bytes += __builtin_popcountll(fresh_low & read_bits) + __builtin_popcountll(fresh_high & read_bits);
-        counters.unique_write_bytes += __builtin_popcountll(fresh_low & write_bits) + __builtin_popcountll(fresh_high & write_bits);
+        if (fresh_low | fresh_high) {
+            counters.unique_read_bytes += count_bytes(fresh_low, byte_read) + count_bytes(fresh_high, byte_read);
+            counters.unique_write_bytes += count_bytes(fresh_low, byte_written) + count_bytes(fresh_high, byte_written);
+        }
     }
     // Guards stay guards: only usable bytes become initialised.
     if (((low & low_mask & 0x0101010101010101ull) | (high & high_mask & 0x0101010101010101ull)) == 0) return;

@@ -193,8 +193,9 @@ void poison_range(uintptr_t address, size_t bytes, bool usable, bool initialised
     const std::lock_guard guard_lock(lock);
     const int device = region_of(address);
     if (device < 0 || !tracks()) return;
-    device_shadow(device).set(region_offset(address), bytes,
-                              static_cast<uint8_t>((usable ? byte_addressable : 0) | (usable && initialised ? byte_initialised : 0)));
+    device_shadow(device).set(
+        region_offset(address), bytes,
+        static_cast<uint8_t>((usable ? byte_addressable : 0) | (usable && initialised ? byte_initialised : 0)));
 }
 
 std::string describe_address(uintptr_t address) {
@@ -207,15 +208,16 @@ std::string describe_address(uintptr_t address) {
     if (after != d.names.begin()) {
         const auto& [start, range] = *std::prev(after);
         if (address < start + range.first + alignment)
-            text = "'" + range.second + "' of " + std::to_string(range.first) + " bytes, offset " + std::to_string(address - start) + "; ";
+            text = "'" + range.second + "' of " + std::to_string(range.first) + " bytes, offset " +
+                   std::to_string(address - start) + "; ";
     }
     if (const auto* a = nearest(d.live, address))
         return text + "allocation #" + std::to_string(a->second.serial) + " of " + std::to_string(a->second.bytes) +
                " bytes on device " + std::to_string(device) + ", offset " +
                std::to_string(static_cast<int64_t>(address) - static_cast<int64_t>(a->first));
     if (const auto* a = nearest(d.freed, address))
-        return text + "freed allocation #" + std::to_string(a->second.serial) + " of " + std::to_string(a->second.bytes) +
-               " bytes on device " + std::to_string(device) + ", offset " +
+        return text + "freed allocation #" + std::to_string(a->second.serial) + " of " +
+               std::to_string(a->second.bytes) + " bytes on device " + std::to_string(device) + ", offset " +
                std::to_string(static_cast<int64_t>(address) - static_cast<int64_t>(a->first));
     return text + "no allocation of device " + std::to_string(device);
 }
@@ -225,8 +227,10 @@ size_t report_leaks() {
     size_t leaks = 0;
     for (int device = 0; device < max_devices; ++device) {
         for (const auto& [address, a] : devices[device].live) {
-            report(Finding{"leak", "allocation #" + std::to_string(a.serial) + " of " + std::to_string(a.bytes) +
-                           " bytes on device " + std::to_string(device) + " was never freed", address});
+            report(Finding{"leak",
+                           "allocation #" + std::to_string(a.serial) + " of " + std::to_string(a.bytes) +
+                               " bytes on device " + std::to_string(device) + " was never freed",
+                           address});
             leaks++;
         }
     }
@@ -243,7 +247,8 @@ void copy_initialised(uintptr_t to, uintptr_t from, size_t bytes) {
     const int to_device = region_of(to), from_device = region_of(from);
     if (!tracks() || to_device < 0 || bytes == 0) return;
     if (from_device < 0) return mark_written(to, bytes);
-    std::memmove(device_shadow(to_device).states(region_offset(to)), device_shadow(from_device).states(region_offset(from)), bytes);
+    std::memmove(device_shadow(to_device).states(region_offset(to)),
+                 device_shadow(from_device).states(region_offset(from)), bytes);
 }
 
 // Memory that was written while nobody watched counts as initialised.

@@ -1,4 +1,5 @@
-// Device memory: one address range per virtual device, allocations with guards between them, freed memory kept in quarantine.
+// Device memory: one address range per virtual device, allocations with guards between them, freed memory kept in
+// quarantine.
 #pragma once
 #include <cstddef>
 #include <cstdint>

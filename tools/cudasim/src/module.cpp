@@ -5,6 +5,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cstdlib>
 #include <cstring>
 #include <mutex>
@@ -33,7 +34,9 @@ uint64_t checksum(const char* data, size_t size) {
 
 // dlopen wants a file; a memory file leaves nothing behind.
 std::shared_ptr<KernelImage> open_object(const char* data, size_t size) {
+    static std::atomic<uint64_t> serials{0};
     auto image = std::make_shared<KernelImage>();
+    image->serial = ++serials;
     image->descriptor = memfd_create("cudasim_kernels", MFD_CLOEXEC);
     if (image->descriptor < 0) return nullptr;
     for (size_t done = 0; done < size;) {
@@ -57,7 +60,8 @@ std::shared_ptr<KernelImage> open_object(const char* data, size_t size) {
             if (info->dlpi_addr != s.base) return 0;
             for (int i = 0; i < info->dlpi_phnum; ++i) {
                 if (info->dlpi_phdr[i].p_type != PT_LOAD) continue;
-                s.image->end = std::max<uintptr_t>(s.image->end, s.base + info->dlpi_phdr[i].p_vaddr + info->dlpi_phdr[i].p_memsz);
+                s.image->end =
+                    std::max<uintptr_t>(s.image->end, s.base + info->dlpi_phdr[i].p_vaddr + info->dlpi_phdr[i].p_memsz);
             }
             s.image->begin = s.base;
             return 1;
@@ -83,7 +87,8 @@ KernelImage::~KernelImage() {
     if (descriptor >= 0) close(descriptor);
 }
 
-std::string make_cubin(bool instrumented, const std::string& object, const std::string& source, const std::string& options) {
+std::string make_cubin(bool instrumented, const std::string& object, const std::string& source,
+                       const std::string& options) {
     CubinHeader header{};
     std::memcpy(header.magic, magic, sizeof magic);
     header.version = layout_version;

@@ -1,5 +1,5 @@
-// Compiled kernels. A "cubin" of the simulator is a header, a shared object and the source it was made from; the source lets
-// the same bytes serve checked and unchecked runs, whichever was asked for when they were compiled.
+// Compiled kernels. A "cubin" of the simulator is a header, a shared object and the source it was made from; the source
+// lets the same bytes serve checked and unchecked runs, whichever was asked for when they were compiled.
 #pragma once
 #include <cstdint>
 #include <map>
@@ -12,6 +12,7 @@ namespace cudasim {
 struct KernelImage {
     void* handle = nullptr;
     int descriptor = -1;
+    uint64_t serial = 0;  // never given twice, unlike an address or a path
     uintptr_t begin = 0, end = 0;
     std::string path;
     bool contains(uintptr_t address) const { return address >= begin && address < end; }
@@ -28,7 +29,8 @@ struct KernelEntry {
     unsigned cluster[3];
 };
 
-std::string make_cubin(bool instrumented, const std::string& object, const std::string& source, const std::string& options);
+std::string make_cubin(bool instrumented, const std::string& object, const std::string& source,
+                       const std::string& options);
 
 struct Module {
     int device = 0;

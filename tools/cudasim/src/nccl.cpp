@@ -1,5 +1,5 @@
-// NCCL between the virtual devices of this process, driven by one thread in groups or by a thread per rank. Every rank's stream
-// arrives at a collective and goes on when all have; reductions run over the ranks in their order.
+// NCCL between the virtual devices of this process, driven by one thread in groups or by a thread per rank. Every
+// rank's stream arrives at a collective and goes on when all have; reductions run over the ranks in their order.
 #include <algorithm>
 #include <cstdio>
 #include <cstring>
@@ -15,7 +15,15 @@ namespace {
 
 using namespace cudasim;
 
-enum Result { success = 0, unhandled_cuda = 1, system_error = 2, internal_error = 3, invalid_argument = 4, invalid_usage = 5, remote_error = 6 };
+enum Result {
+    success = 0,
+    unhandled_cuda = 1,
+    system_error = 2,
+    internal_error = 3,
+    invalid_argument = 4,
+    invalid_usage = 5,
+    remote_error = 6
+};
 enum Kind { all_reduce, all_gather, reduce_scatter, broadcast, reduce, point_to_point };
 
 struct UniqueId {
@@ -44,8 +52,8 @@ struct Meeting {
 
 struct Clique {
     int ranks = 0;
-    std::vector<uint64_t> next;                            // by rank: collectives enqueued so far
-    std::map<uint64_t, std::shared_ptr<Meeting>> meetings;  // not yet enqueued by all
+    std::vector<uint64_t> next;                                             // by rank: collectives enqueued so far
+    std::map<uint64_t, std::shared_ptr<Meeting>> meetings;                  // not yet enqueued by all
     std::map<std::pair<int, int>, std::pair<uint64_t, uint64_t>> messages;  // from, to: sent, received
     std::map<std::pair<std::pair<int, int>, uint64_t>, std::shared_ptr<Meeting>> open_messages;
 };
@@ -81,8 +89,9 @@ void fold(Meeting& m, size_t first, size_t count, const std::vector<uintptr_t>& 
 
 template <class T>
 void fold_plain(Meeting& m, size_t first, size_t count, const std::vector<uintptr_t>& into) {
-    fold<T>(m, first, count, into, [](uintptr_t p, size_t i) { return reinterpret_cast<const T*>(p)[i]; },
-            [](uintptr_t p, size_t i, T v) { reinterpret_cast<T*>(p)[i] = v; });
+    fold<T>(
+        m, first, count, into, [](uintptr_t p, size_t i) { return reinterpret_cast<const T*>(p)[i]; },
+        [](uintptr_t p, size_t i, T v) { reinterpret_cast<T*>(p)[i] = v; });
 }
 
 void fold_any(Meeting& m, size_t first, size_t count, const std::vector<uintptr_t>& into) {
@@ -97,9 +106,10 @@ void fold_any(Meeting& m, size_t first, size_t count, const std::vector<uintptr_
         case 8: return fold_plain<double>(m, first, count, into);
         default: {
             const int type = m.type == 6 ? type_r_16f : type_r_16bf;
-            return fold<float>(m, first, count, into,
-                               [type](uintptr_t p, size_t i) { return load_element<float>(p, static_cast<int64_t>(i), type); },
-                               [type](uintptr_t p, size_t i, float v) { store_element<float>(p, static_cast<int64_t>(i), type, v); });
+            return fold<float>(
+                m, first, count, into,
+                [type](uintptr_t p, size_t i) { return load_element<float>(p, static_cast<int64_t>(i), type); },
+                [type](uintptr_t p, size_t i, float v) { store_element<float>(p, static_cast<int64_t>(i), type, v); });
         }
     }
 }
@@ -109,7 +119,10 @@ void perform(Meeting& m) {
     const auto n = m.ranks.size(), bytes = m.count * type_size(m.type);
     const auto need = [&](uintptr_t address, size_t size, const char* what) {
         if (size == 0 || is_range_live(address, size)) return;
-        report(Finding{"out_of_bounds", std::string("nccl: ") + what + " buffer of " + std::to_string(size) + " bytes: " + describe_address(address), address});
+        report(Finding{"out_of_bounds",
+                       std::string("nccl: ") + what + " buffer of " + std::to_string(size) +
+                           " bytes: " + describe_address(address),
+                       address});
         m.error = 700;
     };
     const auto deliver = [&](uintptr_t address, const std::vector<uint8_t>& from, size_t size) {
@@ -117,8 +130,12 @@ void perform(Meeting& m) {
         mark_written(address, size);
     };
     for (size_t r = 0; r < n; ++r) {
-        const bool sends = m.kind == broadcast ? static_cast<int>(r) == m.root : m.kind == point_to_point ? r == 0 : true;
-        const bool receives = m.kind == reduce ? static_cast<int>(r) == m.root : m.kind == point_to_point ? r == 1 : true;
+        const bool sends = m.kind == broadcast        ? static_cast<int>(r) == m.root
+                           : m.kind == point_to_point ? r == 0
+                                                      : true;
+        const bool receives = m.kind == reduce           ? static_cast<int>(r) == m.root
+                              : m.kind == point_to_point ? r == 1
+                                                         : true;
         if (sends) need(m.ranks[r].send, m.kind == reduce_scatter ? bytes * n : bytes, "send");
         if (receives) need(m.ranks[r].receive, m.kind == all_gather ? bytes * n : bytes, "receive");
     }
@@ -142,7 +159,8 @@ void perform(Meeting& m) {
             }
             break;
         case all_gather:
-            for (size_t r = 0; r < n; ++r) std::memcpy(result.data() + r * bytes, reinterpret_cast<const void*>(m.ranks[r].send), bytes);
+            for (size_t r = 0; r < n; ++r)
+                std::memcpy(result.data() + r * bytes, reinterpret_cast<const void*>(m.ranks[r].send), bytes);
             for (auto& r : m.ranks) deliver(r.receive, result, bytes * n);
             break;
         case broadcast:
@@ -169,23 +187,31 @@ int flush(const std::vector<Pending>& calls) {
     for (const auto& call : calls) {
         const auto meeting = call.meeting;
         const auto rank = call.rank;
-        const int error = submit(*call.stream, {node_kernel, [meeting, rank] {
-            auto& m = *meeting;
-            m.ranks[rank].arrivals++;
-            const bool all = std::all_of(m.ranks.begin(), m.ranks.end(), [&](const auto& r) { return r.arrivals > m.completed; });
-            if (!all) return 0;
-            if (settings().lost_peer) m.error = 220;
-            else perform(m);
-            m.completed++;
-            return m.error;
-        }, {}, "nccl"});
+        const int error = submit(*call.stream, {node_kernel,
+                                                [meeting, rank] {
+                                                    auto& m = *meeting;
+                                                    m.ranks[rank].arrivals++;
+                                                    const bool all = std::all_of(
+                                                        m.ranks.begin(), m.ranks.end(),
+                                                        [&](const auto& r) { return r.arrivals > m.completed; });
+                                                    if (!all) return 0;
+                                                    if (settings().lost_peer)
+                                                        m.error = 220;
+                                                    else
+                                                        perform(m);
+                                                    m.completed++;
+                                                    return m.error;
+                                                },
+                                                {},
+                                                "nccl"});
         if (error) return unhandled_cuda;
     }
     for (const auto& call : calls) {
         const auto meeting = call.meeting;
         const auto rank = call.rank;
-        if (submit(*call.stream, {node_empty, [meeting] { return meeting->error; },
-                                  [meeting, rank] { return meeting->completed >= meeting->ranks[rank].arrivals; }, "nccl wait"}))
+        if (submit(*call.stream,
+                   {node_empty, [meeting] { return meeting->error; },
+                    [meeting, rank] { return meeting->completed >= meeting->ranks[rank].arrivals; }, "nccl wait"}))
             return unhandled_cuda;
     }
     return success;
@@ -208,7 +234,8 @@ int check(Communicator* c, int type, const void* buffer, size_t count) {
     return success;
 }
 
-int collective(Kind kind, const void* send, void* receive, size_t count, int type, int operation, int root, void* handle, void* stream) {
+int collective(Kind kind, const void* send, void* receive, size_t count, int type, int operation, int root,
+               void* handle, void* stream) {
     const std::lock_guard guard(driver_lock());
     auto* c = static_cast<Communicator*>(handle);
     if (const int error = check(c, type, send ? send : receive, count)) return error;
@@ -227,15 +254,18 @@ int collective(Kind kind, const void* send, void* receive, size_t count, int typ
         slot->ranks.resize(static_cast<size_t>(clique.ranks));
     }
     const auto meeting = slot;
-    if (meeting->kind != kind || meeting->count != count || meeting->type != type || meeting->operation != operation || meeting->root != root) {
-        report(Finding{"collective_mismatch", "collective " + std::to_string(number) + ": rank " + std::to_string(rank) +
-                       " calls it with another kind, count, type, operation or root than an earlier rank"});
+    if (meeting->kind != kind || meeting->count != count || meeting->type != type || meeting->operation != operation ||
+        meeting->root != root) {
+        report(Finding{"collective_mismatch",
+                       "collective " + std::to_string(number) + ": rank " + std::to_string(rank) +
+                           " calls it with another kind, count, type, operation or root than an earlier rank"});
         return invalid_usage;
     }
     meeting->ranks[rank].send = reinterpret_cast<uintptr_t>(send);
     meeting->ranks[rank].receive = reinterpret_cast<uintptr_t>(receive);
     meeting->ranks[rank].joined = true;
-    if (std::all_of(meeting->ranks.begin(), meeting->ranks.end(), [](const auto& r) { return r.joined; })) clique.meetings.erase(number);
+    if (std::all_of(meeting->ranks.begin(), meeting->ranks.end(), [](const auto& r) { return r.joined; }))
+        clique.meetings.erase(number);
     return enqueue(c, stream, meeting, rank);
 }
 
@@ -260,8 +290,9 @@ int message(bool sends, const void* buffer, size_t count, int type, int peer, vo
     const auto meeting = slot;
     if (second) clique.open_messages.erase({way, number});
     if (meeting->count != count || meeting->type != type) {
-        report(Finding{"collective_mismatch", "message from rank " + std::to_string(way.first) + " to rank " + std::to_string(way.second) +
-                       " is sent and received with different counts or types"});
+        report(Finding{"collective_mismatch", "message from rank " + std::to_string(way.first) + " to rank " +
+                                                  std::to_string(way.second) +
+                                                  " is sent and received with different counts or types"});
         return invalid_usage;
     }
     auto& side = meeting->ranks[sends ? 0 : 1];
@@ -318,7 +349,9 @@ CUDASIM_API int ncclCommInitRank(void** out, int ranks, UniqueId id, int rank) {
     return success;
 }
 
-CUDASIM_API int ncclCommInitRankConfig(void** out, int ranks, UniqueId id, int rank, void*) { return ncclCommInitRank(out, ranks, id, rank); }
+CUDASIM_API int ncclCommInitRankConfig(void** out, int ranks, UniqueId id, int rank, void*) {
+    return ncclCommInitRank(out, ranks, id, rank);
+}
 
 CUDASIM_API int ncclCommInitAll(void** out, int ranks, const int* devices) {
     const std::lock_guard guard(driver_lock());
@@ -381,19 +414,23 @@ CUDASIM_API int ncclGroupEnd() {
     return flush(calls);
 }
 
-CUDASIM_API int ncclAllReduce(const void* send, void* receive, size_t count, int type, int operation, void* comm, void* stream) {
+CUDASIM_API int ncclAllReduce(const void* send, void* receive, size_t count, int type, int operation, void* comm,
+                              void* stream) {
     return collective(all_reduce, send, receive, count, type, operation, 0, comm, stream);
 }
-CUDASIM_API int ncclReduce(const void* send, void* receive, size_t count, int type, int operation, int root, void* comm, void* stream) {
+CUDASIM_API int ncclReduce(const void* send, void* receive, size_t count, int type, int operation, int root, void* comm,
+                           void* stream) {
     return collective(reduce, send, receive, count, type, operation, root, comm, stream);
 }
 CUDASIM_API int ncclAllGather(const void* send, void* receive, size_t count, int type, void* comm, void* stream) {
     return collective(all_gather, send, receive, count, type, 0, 0, comm, stream);
 }
-CUDASIM_API int ncclReduceScatter(const void* send, void* receive, size_t count, int type, int operation, void* comm, void* stream) {
+CUDASIM_API int ncclReduceScatter(const void* send, void* receive, size_t count, int type, int operation, void* comm,
+                                  void* stream) {
     return collective(reduce_scatter, send, receive, count, type, operation, 0, comm, stream);
 }
-CUDASIM_API int ncclBroadcast(const void* send, void* receive, size_t count, int type, int root, void* comm, void* stream) {
+CUDASIM_API int ncclBroadcast(const void* send, void* receive, size_t count, int type, int root, void* comm,
+                              void* stream) {
     return collective(broadcast, send, receive, count, type, 0, root, comm, stream);
 }
 CUDASIM_API int ncclBcast(void* buffer, size_t count, int type, int root, void* comm, void* stream) {

@@ -1,6 +1,10 @@
 // NVRTC: programs are preprocessed, rewritten and compiled by the host's C++ compiler.
+#include <algorithm>
 #include <cstring>
+#include <filesystem>
+#include <iterator>
 #include <memory>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -39,14 +43,34 @@ struct Program {
 
 Program* program(void* handle) { return static_cast<Program*>(handle); }
 
+// The compiler runs in a folder of its own.
+std::string absolute(const std::string& path) { return std::filesystem::absolute(path).string(); }
+
 bool starts(const std::string& text, const char* prefix) { return text.rfind(prefix, 0) == 0; }
+
+std::vector<std::string> words_of(const std::string& text) {
+    std::istringstream in(text);
+    return {std::istream_iterator<std::string>(in), {}};
+}
+
+// Options that change nothing here: those that take a value, and those that do not.
+const std::vector<std::string> options_with_value = words_of(
+    "--fmad -fmad --ftz -ftz --prec-sqrt -prec-sqrt --prec-div -prec-div --maxrregcount -maxrregcount --ptxas-options "
+    "-Xptxas --split-compile -split-compile --diag-suppress -diag-suppress --diag-error -diag-error --diag-warn "
+    "-diag-warn --device-float128 --builtin-move-forward --builtin-initializer-list --dopt -dopt --pch-dir "
+    "--relocatable-device-code -rdc --modify-stack-limit --brief-diagnostics");
+const std::vector<std::string> plain_options = words_of(
+    "--device-debug -G --generate-line-info -lineinfo --extra-device-vectorization -extra-device-vectorization "
+    "--restrict -restrict --disable-warnings -w --device-as-default-execution-space -default-device --device-int128 "
+    "-device-int128 --no-source-include -no-source-include --dlink-time-opt --display-error-number -err-no "
+    "--no-display-error-number -no-err-no --minimal -minimal");
 
 // One NVRTC option, possibly with its value in the next word. False: not an option NVRTC knows.
 bool take_option(const std::vector<std::string>& options, size_t& i, Program& p, std::string& standard, int& arch) {
     auto& flags = p.input.options;
     const auto& o = options[i];
-    const auto value_of = [&](std::initializer_list<const char*> names, std::string& value) {
-        for (const std::string name : names) {
+    const auto value_of = [&](const std::vector<std::string>& names, std::string& value) {
+        for (const auto& name : names) {
             if (o == name && i + 1 < options.size()) {
                 value = options[++i];
                 return true;
@@ -69,32 +93,23 @@ bool take_option(const std::vector<std::string>& options, size_t& i, Program& p,
     }
     if (value_of({"--define-macro"}, value)) return flags.push_back("-D" + value), true;
     if (value_of({"--undefine-macro"}, value)) return flags.push_back("-U" + value), true;
-    if (value_of({"--include-path"}, value)) return flags.push_back("-I" + value), true;
+    if (value_of({"--include-path"}, value)) return flags.push_back("-I" + absolute(value)), true;
     if (o == "-D" || o == "-I" || o == "-U") {
         if (i + 1 >= options.size()) return false;
-        flags.push_back(o + options[++i]);
+        value = options[++i];
+        flags.push_back(o + (o == "-I" ? absolute(value) : value));
         return true;
     }
-    if (starts(o, "-D") || starts(o, "-I") || starts(o, "-U")) return flags.push_back(o), true;
+    if (starts(o, "-I")) return flags.push_back("-I" + absolute(o.substr(2))), true;
+    if (starts(o, "-D") || starts(o, "-U")) return flags.push_back(o), true;
     if (value_of({"--std", "-std"}, value)) {
         if (value != "c++11" && value != "c++14" && value != "c++17" && value != "c++20") return false;
         standard = value;
         return true;
     }
     if (o == "--use_fast_math" || o == "-use_fast_math") return flags.push_back("-D__USE_FAST_MATH__=1"), true;
-    if (value_of({"--fmad", "-fmad", "--ftz", "-ftz", "--prec-sqrt", "-prec-sqrt", "--prec-div", "-prec-div", "--maxrregcount",
-                  "-maxrregcount", "--ptxas-options", "-Xptxas", "--split-compile", "-split-compile", "--diag-suppress",
-                  "-diag-suppress", "--diag-error", "-diag-error", "--diag-warn", "-diag-warn", "--device-float128",
-                  "--builtin-move-forward", "--builtin-initializer-list", "--dopt", "-dopt", "--minimal", "--pch-dir"}, value))
-        return true;
-    for (const char* known : {"--device-debug", "-G", "--generate-line-info", "-lineinfo", "--extra-device-vectorization",
-                              "-extra-device-vectorization", "--restrict", "-restrict", "--disable-warnings", "-w",
-                              "--device-as-default-execution-space", "-default-device", "--relocatable-device-code=false", "-rdc=false",
-                              "--device-int128", "-device-int128", "--no-source-include", "-no-source-include", "--dlink-time-opt",
-                              "--modify-stack-limit=false", "--display-error-number", "-err-no", "--no-display-error-number",
-                              "-no-err-no", "--brief-diagnostics=true", "--minimal", "-minimal"})
-        if (o == known) return true;
-    return false;
+    if (value_of(options_with_value, value)) return true;
+    return std::find(plain_options.begin(), plain_options.end(), o) != plain_options.end();
 }
 
 }  // namespace
@@ -109,7 +124,8 @@ CUDASIM_API const char* nvrtcGetErrorString(nvrtcResult result) {
         case NVRTC_ERROR_INVALID_OPTION: return "NVRTC_ERROR_INVALID_OPTION";
         case NVRTC_ERROR_COMPILATION: return "NVRTC_ERROR_COMPILATION";
         case NVRTC_ERROR_BUILTIN_OPERATION_FAILURE: return "NVRTC_ERROR_BUILTIN_OPERATION_FAILURE";
-        case NVRTC_ERROR_NO_NAME_EXPRESSIONS_AFTER_COMPILATION: return "NVRTC_ERROR_NO_NAME_EXPRESSIONS_AFTER_COMPILATION";
+        case NVRTC_ERROR_NO_NAME_EXPRESSIONS_AFTER_COMPILATION:
+            return "NVRTC_ERROR_NO_NAME_EXPRESSIONS_AFTER_COMPILATION";
         case NVRTC_ERROR_NO_LOWERED_NAMES_BEFORE_COMPILATION: return "NVRTC_ERROR_NO_LOWERED_NAMES_BEFORE_COMPILATION";
         case NVRTC_ERROR_NAME_EXPRESSION_NOT_VALID: return "NVRTC_ERROR_NAME_EXPRESSION_NOT_VALID";
         case NVRTC_ERROR_INTERNAL_ERROR: return "NVRTC_ERROR_INTERNAL_ERROR";
@@ -139,7 +155,8 @@ CUDASIM_API nvrtcResult nvrtcGetSupportedArchs(int* archs) {
 
 CUDASIM_API nvrtcResult nvrtcCreateProgram(void** prog, const char* source, const char* name, int header_count,
                                            const char* const* headers, const char* const* include_names) {
-    if (!prog || !source || header_count < 0 || (header_count > 0 && (!headers || !include_names))) return NVRTC_ERROR_INVALID_INPUT;
+    if (!prog || !source || header_count < 0 || (header_count > 0 && (!headers || !include_names)))
+        return NVRTC_ERROR_INVALID_INPUT;
     auto p = std::make_unique<Program>();
     p->input.name = name ? name : "default_program";
     p->input.source = source;
@@ -182,22 +199,23 @@ CUDASIM_API nvrtcResult nvrtcCompileProgram(void* prog, int option_count, const 
             return NVRTC_ERROR_INVALID_OPTION;
         }
     }
-    // The prelude wants C++20; older standards differ in nothing that kernels are allowed to use.
-    (void)standard;
-    p.input.options.push_back("-std=c++20");
+    // The prelude wants C++17, which is also what NVRTC takes when nothing is said.
+    const auto language = "-std=" + (standard == "c++20" ? standard : "c++17");
+    p.input.options.push_back(language);
     p.input.options.push_back("-D__CUDA_ARCH__=" + std::to_string(arch * 10));
     p.input.options.push_back("-DCUDASIM=1");
     auto preprocessed = preprocess(p.input);
     p.log = preprocessed.log;
     if (!preprocessed.ok) return NVRTC_ERROR_COMPILATION;
     const auto rewritten = rewrite_kernels(preprocessed.object, p.expressions);
-    const std::string compile_options = "-std=c++20";
+    const auto& compile_options = language;
     const bool checked = settings().checked();
     const auto compiled = compile_object(rewritten.text, compile_options, checked);
     p.log += compiled.log;
     if (!compiled.ok)
-        return p.log.find("cudasim_kernel_table") != std::string::npos && !p.expressions.empty() ? NVRTC_ERROR_NAME_EXPRESSION_NOT_VALID
-                                                                                                 : NVRTC_ERROR_COMPILATION;
+        return p.log.find("cudasim_kernel_table") != std::string::npos && !p.expressions.empty()
+                   ? NVRTC_ERROR_NAME_EXPRESSION_NOT_VALID
+                   : NVRTC_ERROR_COMPILATION;
     p.cubin = make_cubin(checked, compiled.object, rewritten.text, compile_options);
     p.lowered.clear();
     for (const auto& expression : p.expressions) p.lowered.push_back(lowered_name(expression));

@@ -1,5 +1,6 @@
 // Race checking by happens-before: two accesses to one byte, one of them a write, must be ordered by a barrier, a warp
-// synchronisation, a cluster barrier, or a fence and an atomic that the other side has read. Atomics do not race with atomics.
+// synchronisation, a cluster barrier, or a fence and an atomic that the other side has read. Atomics do not race with
+// atomics.
 #include <algorithm>
 #include <atomic>
 
@@ -37,21 +38,28 @@ bool ordered(const RaceRecord& r, const Thread& t) {
 }
 
 bool same_thread(const RaceRecord& r, const Thread& t) {
-    return r.block == t.block->id && r.thread == t.id && !(r.flags & (race_many_lanes | race_many_warps | race_many_blocks));
+    return r.block == t.block->id && r.thread == t.id &&
+           !(r.flags & (race_many_lanes | race_many_warps | race_many_blocks));
 }
 
 RaceRecord record_of(const Thread& t, uint8_t flags) {
-    return {t.block->id, t.block->epoch, t.warp->full_syncs & 0xFFFFFF, flags, static_cast<uint16_t>(t.id), t.partial_clock};
+    return {t.block->id,    t.block->epoch, t.warp->full_syncs & 0xFFFFFF, flags, static_cast<uint16_t>(t.id),
+            t.partial_clock};
 }
 
-[[gnu::noinline]] void race(const RaceRecord& earlier, bool earlier_writes, uintptr_t address, unsigned size, unsigned kind,
-                            size_t offset, uintptr_t pc) {
+[[gnu::noinline]] void race(const RaceRecord& earlier, bool earlier_writes, uintptr_t address, unsigned size,
+                            unsigned kind, size_t offset, uintptr_t pc) {
     const auto& t = *current;
     const auto& dim = t.block->launch->block;
-    std::string text = std::string(kind & access_atomic ? "atomic" : kind & access_write ? "write" : "read") + " of " +
-                       std::to_string(size) + " bytes of " + (kind & access_shared ? "shared" : "global") + " memory not ordered after the " +
-                       (earlier.flags & race_atomic ? "atomic" : earlier_writes ? "write" : "read") + " by thread " +
-                       std::to_string(earlier.thread) + " of block " + std::to_string(earlier.block);
+    std::string text = std::string(kind & access_atomic  ? "atomic"
+                                   : kind & access_write ? "write"
+                                                         : "read") +
+                       " of " + std::to_string(size) + " bytes of " + (kind & access_shared ? "shared" : "global") +
+                       " memory not ordered after the " +
+                       (earlier.flags & race_atomic ? "atomic"
+                        : earlier_writes            ? "write"
+                                                    : "read") +
+                       " by thread " + std::to_string(earlier.thread) + " of block " + std::to_string(earlier.block);
     if (dim.y * dim.z > 1) text += " (linear)";
     if (kind & access_shared) {
         const auto within = offset % shared_slot_bytes;
@@ -65,12 +73,14 @@ RaceRecord record_of(const Thread& t, uint8_t flags) {
 }
 
 // One cell: check against what is there, then leave this access.
-void visit(RaceCell& cell, const Thread& t, size_t offset, uintptr_t address, unsigned size, unsigned kind, uintptr_t pc) {
+void visit(RaceCell& cell, const Thread& t, size_t offset, uintptr_t address, unsigned size, unsigned kind,
+           uintptr_t pc) {
     const bool writes = kind & access_write, atomic = kind & access_atomic;
     const auto split = static_cast<uint8_t>(cell.write.flags & race_split);
     auto& w = cell.write;
     auto& r = cell.read;
-    if (!same_thread(w, t) && !(atomic && w.flags & race_atomic) && !ordered(w, t)) race(w, true, address, size, kind, offset, pc);
+    if (!same_thread(w, t) && !(atomic && w.flags & race_atomic) && !ordered(w, t))
+        race(w, true, address, size, kind, offset, pc);
     const bool reader_ordered = ordered(r, t);
     if (writes) {
         if (!same_thread(r, t) && !(atomic && r.flags & race_atomic) && !reader_ordered)
@@ -82,9 +92,12 @@ void visit(RaceCell& cell, const Thread& t, size_t offset, uintptr_t address, un
     if (!reader_ordered && !same_thread(r, t)) {
         next.flags |= r.flags & (race_many_lanes | race_many_warps | race_many_blocks);
         if (!(r.flags & race_atomic)) next.flags &= static_cast<uint8_t>(~race_atomic);
-        if (r.block != t.block->id) next.flags |= race_many_blocks | race_many_warps | race_many_lanes;
-        else if (r.thread / warp_size != t.id / warp_size) next.flags |= race_many_warps | race_many_lanes;
-        else if (r.thread != t.id) next.flags |= race_many_lanes;
+        if (r.block != t.block->id)
+            next.flags |= race_many_blocks | race_many_warps | race_many_lanes;
+        else if (r.thread / warp_size != t.id / warp_size)
+            next.flags |= race_many_warps | race_many_lanes;
+        else if (r.thread != t.id)
+            next.flags |= race_many_lanes;
     }
     r = next;
 }

@@ -23,7 +23,7 @@ bool parse_integer(const std::string& text, int64_t& value) {
 }
 
 template <class T>
-Option number(const char* name, T Settings::* field) {
+Option number(const char* name, T Settings::*field) {
     return {name,
             [field](Settings& s, const std::string& text) {
                 int64_t value;
@@ -41,11 +41,16 @@ bool set_checks(Settings& s, const std::string& text) {
         auto end = text.find(',', start);
         if (end == std::string::npos) end = text.size();
         const auto word = text.substr(start, end - start);
-        if (word == "memory") s.check_memory = true;
-        else if (word == "race") s.check_race = true;
-        else if (word == "traffic") s.traffic = true;
-        else if (word == "all") s.check_memory = s.check_race = s.traffic = true;
-        else if (!word.empty() && word != "none" && word != "0") return false;
+        if (word == "memory")
+            s.check_memory = true;
+        else if (word == "race")
+            s.check_race = true;
+        else if (word == "traffic")
+            s.traffic = true;
+        else if (word == "all")
+            s.check_memory = s.check_race = s.traffic = true;
+        else if (!word.empty() && word != "none" && word != "0")
+            return false;
         start = end + 1;
     }
     return true;
@@ -72,11 +77,17 @@ bool set_compute(Settings& s, const std::string& text) {
 const std::vector<Option>& options() {
     static const std::vector<Option> table = {
         {"check", set_checks, get_checks},
-        {"compute", set_compute, [](const Settings& s) { return std::to_string(s.compute_major * 10 + s.compute_minor); }},
+        {"compute", set_compute,
+         [](const Settings& s) { return std::to_string(s.compute_major * 10 + s.compute_minor); }},
         number("seed", &Settings::seed),
         number("deferred", &Settings::deferred),
         number("verbose", &Settings::verbose),
-        {"report", [](Settings& s, const std::string& text) { s.report = text; return true; }, [](const Settings& s) { return s.report; }},
+        {"report",
+         [](Settings& s, const std::string& text) {
+             s.report = text;
+             return true;
+         },
+         [](const Settings& s) { return s.report; }},
         number("threads", &Settings::threads),
         number("devices", &Settings::devices),
         number("driver_version", &Settings::driver_version),
@@ -115,10 +126,7 @@ Settings from_environment() {
 
 }  // namespace
 
-Settings& settings() {
-    static Settings instance = from_environment();
-    return instance;
-}
+Settings current_settings = from_environment();
 
 bool set_option(const std::string& name, const std::string& value) {
     for (const auto& option : options()) {

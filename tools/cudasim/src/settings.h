@@ -17,12 +17,12 @@ struct Settings {
     int shared_per_block_optin = 227 * 1024;
     int shared_per_multiprocessor = 228 * 1024;
     int max_cluster = 8;
-    int64_t memory = int64_t{16} << 30;
+    int64_t memory = int64_t{4} << 30;
     bool peer_access = true;
     int threads = 0;  // operating system threads for unchecked launches; 0: one per core
     // The checks.
     bool check_memory = false, check_race = false, traffic = false;
-    uint64_t seed = 0;    // 0: threads run in order; otherwise the seed of the random order
+    uint64_t seed = 0;      // 0: threads run in order; otherwise the seed of the random order
     bool deferred = false;  // streams run when something waits for them instead of at once
     bool verbose = false;   // findings are also written to stderr
     std::string report;     // a file for findings, leaks and counters when the process ends
@@ -39,7 +39,8 @@ struct Settings {
     bool checked() const { return check_memory || check_race || traffic || seed != 0; }
 };
 
-Settings& settings();
+extern Settings current_settings;
+inline Settings& settings() { return current_settings; }  // read at every access of a kernel
 
 // Sets one option by its name (the CUDASIM_ variable's name in lower case, without the prefix); false when unknown.
 bool set_option(const std::string& name, const std::string& value);

@@ -9,19 +9,31 @@
 namespace cudasim {
 
 enum ByteState : uint8_t { byte_addressable = 1, byte_initialised = 2, byte_read = 4, byte_written = 8 };
-enum AccessKind : uint8_t { access_read = 0, access_write = 1, access_atomic = 2, access_volatile = 4, access_shared = 8,
-                            access_remote = 16 };
+enum AccessKind : uint8_t {
+    access_read = 0,
+    access_write = 1,
+    access_atomic = 2,
+    access_volatile = 4,
+    access_shared = 8,
+    access_remote = 16
+};
 
 // The last access of a kind to a few bytes. 16 bytes.
 struct RaceRecord {
     uint32_t block;
-    uint32_t epoch;       // 0: never
-    uint32_t full : 24;   // full-warp synchronisations of the warp before the access
+    uint32_t epoch;      // 0: never
+    uint32_t full : 24;  // full-warp synchronisations of the warp before the access
     uint32_t flags : 8;
     uint16_t thread;
     uint16_t partial;
 };
-enum RaceFlag : uint8_t { race_atomic = 1, race_split = 2, race_many_lanes = 4, race_many_warps = 8, race_many_blocks = 16 };
+enum RaceFlag : uint8_t {
+    race_atomic = 1,
+    race_split = 2,
+    race_many_lanes = 4,
+    race_many_warps = 8,
+    race_many_blocks = 16
+};
 
 struct RaceCell {
     RaceRecord write, read;
@@ -57,7 +69,7 @@ private:
     std::vector<uint32_t> touched_list_;
 };
 
-Shadow& shared_shadow();            // of the calling worker's shared memory
+Shadow& shared_shadow();  // of the calling worker's shared memory
 Shadow& device_shadow(int device);
 
 void prepare_dynamic_shared(Block& block);

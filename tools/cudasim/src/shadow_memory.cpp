@@ -15,9 +15,11 @@ namespace {
 
 template <class T>
 T* map_lazily(size_t count) {
-    void* memory = mmap(nullptr, count * sizeof(T), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void* memory =
+        mmap(nullptr, count * sizeof(T), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (memory == MAP_FAILED) {
-        std::fprintf(stderr, "cudasim: cannot reserve %zu bytes of address space for shadow memory\n", count * sizeof(T));
+        std::fprintf(stderr, "cudasim: cannot reserve %zu bytes of address space for shadow memory\n",
+                     count * sizeof(T));
         std::abort();
     }
     return static_cast<T*>(memory);
@@ -138,9 +140,15 @@ void* cudasim_shared(const void* tag, unsigned long size, unsigned long align, c
             offset = round_up(end, align > 128 ? align : 128);
             variables.push_back({tag, size, offset, name});
             launch.static_shared += size;
-            if (launch.static_shared > static_cast<size_t>(settings().shared_per_block)) {
+            // Static memory alone has the small limit, with dynamic memory the one that the function was given.
+            const auto small = static_cast<size_t>(settings().shared_per_block);
+            const bool alone = launch.static_shared > small;
+            if (alone || launch.static_shared + launch.dynamic_shared > launch.shared_limit) {
                 report(Finding{"shared_too_large", "static shared memory of " + std::to_string(launch.static_shared) +
-                               " bytes exceeds the limit of " + std::to_string(settings().shared_per_block)}, *current, 0);
+                                                       " bytes and " + std::to_string(launch.dynamic_shared) +
+                                                       " dynamic bytes exceed the limit of " +
+                                                       std::to_string(alone ? small : launch.shared_limit)},
+                       *current, 0);
                 block.worker->abort_launch(701);
             }
         } else {
@@ -151,7 +159,8 @@ void* cudasim_shared(const void* tag, unsigned long size, unsigned long align, c
         // The whole cluster at once: another block may reach this variable before this one's own code does.
         const auto cluster = launch.cluster.count();
         const auto first = static_cast<size_t>(block.slot) / cluster * cluster;
-        for (size_t i = first; i < first + cluster; ++i) open_variable(block.worker->block_of_slot(i), index, offset, size);
+        for (size_t i = first; i < first + cluster; ++i)
+            open_variable(block.worker->block_of_slot(i), index, offset, size);
     }
     return block.shared + offset;
 }
@@ -161,8 +170,10 @@ void* cudasim_map_shared(const void* pointer, unsigned rank) {
     const auto size = block.launch->cluster.count();
     const auto offset = reinterpret_cast<uintptr_t>(pointer) - reinterpret_cast<uintptr_t>(block.shared);
     if (rank >= size || offset >= shared_slot_bytes) {
-        report(Finding{"cluster_rank", "map_shared: rank " + std::to_string(rank) + " of a cluster of " + std::to_string(size) +
-                       " blocks, or a pointer that is not to this block's shared memory"}, *current, 0);
+        report(Finding{"cluster_rank", "map_shared: rank " + std::to_string(rank) + " of a cluster of " +
+                                           std::to_string(size) +
+                                           " blocks, or a pointer that is not to this block's shared memory"},
+               *current, 0);
         block.worker->abort_launch(700);
     }
     auto& other = block.worker->block_of_slot(static_cast<size_t>(block.slot) / size * size + rank);

@@ -1,5 +1,5 @@
-// Traffic: the accesses of a warp's lanes are put together by code address and repetition, which is how the hardware sees
-// them; each such request is then cut into 32-byte sectors (global memory) or bank wavefronts (shared memory).
+// Traffic: the accesses of a warp's lanes are put together by code address and repetition, which is how the hardware
+// sees them; each such request is then cut into 32-byte sectors (global memory) or bank wavefronts (shared memory).
 #include "traffic.h"
 
 #include <algorithm>
@@ -30,12 +30,12 @@ void count_global(const Request& q, Counters& c, SiteTraffic& site) {
         const auto last = (q.address[i] + q.size[i] - 1) / sector_bytes;
         for (auto s = q.address[i] / sector_bytes; s <= last; ++s) sectors[n++] = s;
     }
-    std::sort(sectors, sectors + n);
+    if (!std::is_sorted(sectors, sectors + n)) std::sort(sectors, sectors + n);
     const auto distinct = static_cast<uint64_t>(std::unique(sectors, sectors + n) - sectors);
     // The fewest sectors that could hold the distinct bytes asked for.
     std::array<std::pair<uint64_t, uint64_t>, warp_size> ranges;
     for (unsigned i = 0; i < q.count; ++i) ranges[i] = {q.address[i], q.address[i] + q.size[i]};
-    std::sort(ranges.begin(), ranges.begin() + q.count);
+    if (!std::is_sorted(ranges.begin(), ranges.begin() + q.count)) std::sort(ranges.begin(), ranges.begin() + q.count);
     uint64_t unique_bytes = 0, reached = 0;
     for (unsigned i = 0; i < q.count; ++i) {
         const auto from = std::max(ranges[i].first, reached);
@@ -61,8 +61,8 @@ void count_global(const Request& q, Counters& c, SiteTraffic& site) {
     }
 }
 
-// 8-byte accesses go by half warps and 16-byte accesses by quarter warps; within one such phase, every distinct word of a
-// bank beyond the first costs one more pass.
+// 8-byte accesses go by half warps and 16-byte accesses by quarter warps; within one such phase, every distinct word of
+// a bank beyond the first costs one more pass.
 void count_shared(const Request& q, Counters& c, SiteTraffic& site) {
     const unsigned widest = *std::max_element(q.size.begin(), q.size.begin() + q.count);
     const unsigned phase_lanes = widest <= 4 ? warp_size : widest <= 8 ? warp_size / 2 : warp_size / 4;
@@ -101,8 +101,10 @@ void count_shared(const Request& q, Counters& c, SiteTraffic& site) {
 void count(const Request& q, Counters& c) {
     auto& site = c.sites[q.pc];
     site.kind = q.kind;
-    if (q.kind & access_shared) count_shared(q, c, site);
-    else count_global(q, c, site);
+    if (q.kind & access_shared)
+        count_shared(q, c, site);
+    else
+        count_global(q, c, site);
 }
 
 void add(Request& q, const AccessEntry& e) {
@@ -139,7 +141,8 @@ void flush_warp(Warp& warp, Counters& counters) {
             count(q, counters);
         }
     } else {
-        // Lanes that took different ways: the i-th time one instruction runs in a lane belongs to the i-th time elsewhere.
+        // Lanes that took different ways: the i-th time one instruction runs in a lane belongs to the i-th time
+        // elsewhere.
         struct Key {
             uintptr_t pc;
             uint32_t occurrence, lane, index;
@@ -153,7 +156,9 @@ void flush_warp(Warp& warp, Counters& counters) {
             }
         }
         std::sort(keys.begin(), keys.end(), [](const Key& a, const Key& b) {
-            return a.pc != b.pc ? a.pc < b.pc : a.occurrence != b.occurrence ? a.occurrence < b.occurrence : a.lane < b.lane;
+            return a.pc != b.pc                   ? a.pc < b.pc
+                   : a.occurrence != b.occurrence ? a.occurrence < b.occurrence
+                                                  : a.lane < b.lane;
         });
         for (size_t first = 0; first < keys.size();) {
             Request q;

@@ -9,7 +9,7 @@ void flush_block(Block& block);
 
 // Keeps a finished launch's counters.
 void keep_counters(const Launch& launch);
-std::string counters_json();   // every launch, oldest first
+std::string counters_json();  // every launch, oldest first
 size_t counted_launches();
 void clear_counters();
 

@@ -37,12 +37,16 @@ uint64_t shuffle(Warp& warp, uint32_t members, Thread& t) {
         case warp_shuffle_down: source = lane + t.argument >= base + width ? lane : lane + t.argument; break;
         default: source = (lane ^ t.argument) >= base + width ? lane : lane ^ t.argument; break;
     }
-    if (source >= 0 && source < static_cast<int>(warp_size) && (members >> source & 1)) return warp.lanes[source]->value;
+    if (source >= 0 && source < static_cast<int>(warp_size) && (members >> source & 1))
+        return warp.lanes[source]->value;
     const auto* lane_thread = source >= 0 && source < static_cast<int>(warp_size) ? warp.lanes[source] : nullptr;
-    const char* why = !lane_thread ? "does not exist" : lane_thread->state == ThreadState::finished ? "has exited"
-                                                                                                   : "is not in the mask";
-    report(Finding{"inactive_lane", std::string(operation_name(t.operation)) + " of line " + std::to_string(t.line) + ": lane " +
-                   std::to_string(lane) + " reads lane " + std::to_string(source) + ", which " + why}, t, 0);
+    const char* why = !lane_thread                                  ? "does not exist"
+                      : lane_thread->state == ThreadState::finished ? "has exited"
+                                                                    : "is not in the mask";
+    report(Finding{"inactive_lane", std::string(operation_name(t.operation)) + " of line " + std::to_string(t.line) +
+                                        ": lane " + std::to_string(lane) + " reads lane " + std::to_string(source) +
+                                        ", which " + why},
+           t, 0);
     return poison;
 }
 
@@ -77,7 +81,10 @@ uint64_t result_of(Warp& warp, uint32_t members, Thread& t) {
     using I = int32_t;
     switch (t.operation) {
         case warp_sync: return 0;
-        case warp_shuffle: case warp_shuffle_up: case warp_shuffle_down: case warp_shuffle_xor: return shuffle(warp, members, t);
+        case warp_shuffle:
+        case warp_shuffle_up:
+        case warp_shuffle_down:
+        case warp_shuffle_xor: return shuffle(warp, members, t);
         case warp_ballot: return vote(warp, members);
         case warp_any: return vote(warp, members) != 0;
         case warp_all: return vote(warp, members) == members;
@@ -128,9 +135,11 @@ void complete(Warp& warp, uint32_t members) {
         auto& t = *warp.lanes[i];
         if (!first) first = &t;
         if (t.operation != first->operation || t.line != first->line) {
-            report(Finding{"divergent_warp", "lane " + std::to_string(first->lane) + " is at " + operation_name(first->operation) +
-                           " of line " + std::to_string(first->line) + " and lane " + std::to_string(t.lane) + " at " +
-                           operation_name(t.operation) + " of line " + std::to_string(t.line)}, t, 0);
+            report(Finding{"divergent_warp",
+                           "lane " + std::to_string(first->lane) + " is at " + operation_name(first->operation) +
+                               " of line " + std::to_string(first->line) + " and lane " + std::to_string(t.lane) +
+                               " at " + operation_name(t.operation) + " of line " + std::to_string(t.line)},
+                   t, 0);
             break;
         }
     }
@@ -140,7 +149,8 @@ void complete(Warp& warp, uint32_t members) {
     order(warp, members);
     warp.waiting &= ~members;
     for (uint32_t i = 0; i < warp_size; ++i)
-        if ((members >> i & 1) && warp.lanes[i]->state == ThreadState::at_warp) warp.block->worker->make_ready(*warp.lanes[i]);
+        if ((members >> i & 1) && warp.lanes[i]->state == ThreadState::at_warp)
+            warp.block->worker->make_ready(*warp.lanes[i]);
 }
 
 // Are all live lanes of this mask waiting for one another?
@@ -182,8 +192,10 @@ uint64_t cudasim_warp(int operation, unsigned mask, uint64_t value, int argument
     self->width = width;
     self->line = line;
     if (!(mask >> self->lane & 1)) {
-        report(Finding{"inactive_lane", std::string(operation_name(operation)) + " of line " + std::to_string(line) + ": lane " +
-                       std::to_string(self->lane) + " calls with a mask that does not name it"}, *self, 0);
+        report(Finding{"inactive_lane", std::string(operation_name(operation)) + " of line " + std::to_string(line) +
+                                            ": lane " + std::to_string(self->lane) +
+                                            " calls with a mask that does not name it"},
+               *self, 0);
         return poison;
     }
     warp.waiting |= 1u << self->lane;

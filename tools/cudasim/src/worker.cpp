@@ -1,4 +1,5 @@
-// The scheduler: starts the blocks of a group, gives each thread a fiber when it first runs, and switches at every wait.
+// The scheduler: starts the blocks of a group, gives each thread a fiber when it first runs, and switches at every
+// wait.
 #include <sys/mman.h>
 
 #include <algorithm>
@@ -217,14 +218,16 @@ void Worker::report_stuck(Launch& launch) {
         for (auto& t : blocks_[i]->threads) {
             if (t.state == ThreadState::finished) continue;
             if (!example) example = &t;
-            const char* what = t.state == ThreadState::at_barrier ? "__syncthreads"
-                             : t.state == ThreadState::at_cluster ? "a cluster barrier" : "a warp operation";
+            const char* what = t.state == ThreadState::at_barrier   ? "__syncthreads"
+                               : t.state == ThreadState::at_cluster ? "a cluster barrier"
+                                                                    : "a warp operation";
             places[std::string(what) + " of line " + std::to_string(t.line)]++;
         }
     }
     if (!example) return;
     std::string text = "the grid cannot go on:";
-    for (const auto& [place, threads] : places) text += " " + std::to_string(threads) + " threads wait at " + place + ";";
+    for (const auto& [place, threads] : places)
+        text += " " + std::to_string(threads) + " threads wait at " + place + ";";
     text.pop_back();
     report(Finding{"deadlock", text}, *example, 0);
     launch.counters.divergent_barriers++;

@@ -131,8 +131,8 @@ TEST(atomic_operations) {
     for (const char* checks : {"none", "all"}) {
         fresh(checks);
         Kernels k(block_source);
-        Buffer i(std::vector<int>(2)), f(std::vector<float>(1)), u(std::vector<unsigned>(3)), l(std::vector<uint64_t>(1)),
-            d(std::vector<double>(1));
+        Buffer i(std::vector<int>(2)), f(std::vector<float>(1)), u(std::vector<unsigned>(3)),
+            l(std::vector<uint64_t>(1)), d(std::vector<double>(1));
         CHECK(launch(k.function("atomics"), {100, 256}, i.pointer, f.pointer, u.pointer, l.pointer, d.pointer));
         EXPECT_EQ(25600, i.read<int>()[0]);
         EXPECT(i.read<int>()[1] >= 1);
@@ -156,4 +156,66 @@ TEST(a_compile_error_names_file_and_line) {
 TEST(an_unknown_option_is_refused) {
     Kernels k("extern \"C\" __global__ void f() {}\n", {"--no-such-option"});
     EXPECT_EQ(5, k.status);
+}
+
+TEST(headers_come_from_memory_and_errors_name_them) {
+    const auto compile = [](const char* header, std::string& log) {
+        const char* headers[] = {header, "__device__ int three() { return 3; }\n"};
+        const char* names[] = {"common/value.cuh", "common/inner.cuh"};
+        void* program = nullptr;
+        CHECK(nvrtcCreateProgram(&program,
+                                 "#include \"common/value.cuh\"\n"
+                                 "extern \"C\" __global__ void k(int* out) { out[0] = value(); }\n",
+                                 "outer.cu", 2, headers, names));
+        const int status = nvrtcCompileProgram(program, 0, nullptr);
+        size_t size = 0;
+        CHECK(nvrtcGetProgramLogSize(program, &size));
+        log.resize(size);
+        CHECK(nvrtcGetProgramLog(program, log.data()));
+        nvrtcDestroyProgram(&program);
+        return status;
+    };
+    std::string log;
+    EXPECT_EQ(0, compile("#include \"inner.cuh\"\n__device__ int value() { return three(); }\n", log));
+    EXPECT_EQ(6, compile("\n__device__ int value() { return four(); }\n", log));
+    EXPECT(log.find("common/value.cuh(2): error:") != std::string::npos);
+    EXPECT_EQ(6, compile("#include <cmath>\n__device__ int value() { return 0; }\n", log));  // no host headers
+    EXPECT(log.find("common/value.cuh(1)") != std::string::npos);
+}
+
+TEST(a_name_that_is_no_kernel_is_refused) {
+    Kernels k("template <class T> __global__ void f(T* x) { x[0] = 0; }\n", {}, {"g<float>"});
+    EXPECT_EQ(10, k.status);
+}
+
+TEST(shared_declarations_of_every_form) {
+    fresh("all");
+    Kernels k(R"(
+        template <int N> struct Tile { float v[N]; };
+        template <class T, int N>
+        __device__ T through_shared(T x) {
+            __shared__ alignas(16) T one[N], two[N][2];
+            __shared__ Tile<N> tile;
+            __shared__
+                int total;
+            static __shared__ volatile int flag;
+            one[threadIdx.x] = x;
+            two[threadIdx.x][1] = x;
+            tile.v[threadIdx.x] = 1;
+            if (threadIdx.x == 0) { total = 5; flag = 2; }
+            __syncthreads();
+            return one[N - 1 - threadIdx.x] + two[0][1] + (T)tile.v[1] + total + flag;
+        }
+        extern "C" __global__ void k(int* out) {
+            extern __shared__ __align__(16) unsigned char raw[];
+            int* words = reinterpret_cast<int*>(raw);
+            words[threadIdx.x] = through_shared<int, 32>(threadIdx.x);
+            __syncthreads();
+            out[threadIdx.x] = words[threadIdx.x];  // 31 - t + 0 + 1 + 5 + 2
+        })");
+    Buffer out(128);
+    CHECK(launch(k.function("k"), {1, 32, 128}, out.pointer));
+    for (int t = 0; t < 32; ++t) EXPECT_EQ(39 - t, out.read<int>()[static_cast<size_t>(t)]);
+    if (found("")) std::puts(cudasim_findings_json());
+    EXPECT_EQ(0u, found(""));
 }

@@ -23,7 +23,8 @@ std::vector<T> random_values(size_t n, uint32_t seed) {
 
 // op(A) op(B), column by column.
 template <class T>
-std::vector<double> product(int ta, int tb, int m, int n, int k, const std::vector<T>& a, int lda, const std::vector<T>& b, int ldb) {
+std::vector<double> product(int ta, int tb, int m, int n, int k, const std::vector<T>& a, int lda,
+                            const std::vector<T>& b, int ldb) {
     std::vector<double> c(static_cast<size_t>(m) * n);
     for (int j = 0; j < n; ++j)
         for (int i = 0; i < m; ++i)
@@ -50,8 +51,8 @@ float from_bf16(uint16_t x) {
 struct Lt {
     Lt() { CHECK(cublasLtCreate(&handle)); }
     ~Lt() { cublasLtDestroy(handle); }
-    int run(int ta, int tb, int m, int n, int k, CUdeviceptr a, CUdeviceptr b, CUdeviceptr d, int epilogue, CUdeviceptr bias = 0,
-            CUdeviceptr aux = 0, int64_t aux_ld = 0) {
+    int run(int ta, int tb, int m, int n, int k, CUdeviceptr a, CUdeviceptr b, CUdeviceptr d, int epilogue,
+            CUdeviceptr bias = 0, CUdeviceptr aux = 0, int64_t aux_ld = 0) {
         void *desc = nullptr, *la = nullptr, *lb = nullptr, *ld = nullptr, *preference = nullptr;
         CHECK(cublasLtMatmulDescCreate(&desc, 68, 0));
         CHECK(cublasLtMatmulDescSetAttribute(desc, 3, &ta, 4));
@@ -71,7 +72,8 @@ struct Lt {
         const float one = 1, zero = 0;
         const auto at = [](CUdeviceptr p) { return reinterpret_cast<void*>(p); };
         if (status == 0)
-            status = cublasLtMatmul(handle, desc, &one, at(a), la, at(b), lb, &zero, at(d), ld, at(d), ld, result, nullptr, 0, nullptr);
+            status = cublasLtMatmul(handle, desc, &one, at(a), la, at(b), lb, &zero, at(d), ld, at(d), ld, result,
+                                    nullptr, 0, nullptr);
         for (void* l : {la, lb, ld}) cublasLtMatrixLayoutDestroy(l);
         cublasLtMatmulDescDestroy(desc);
         cublasLtMatmulPreferenceDestroy(preference);
@@ -96,7 +98,8 @@ TEST(blas_gemm_all_transposes) {
             Buffer da(a), db(b), dc(c);
             const float alpha = 1.5f, beta = -0.5f;
             CHECK(cublasSgemm_v2(handle, ta, tb, m, n, k, &alpha, reinterpret_cast<float*>(da.pointer), lda,
-                                 reinterpret_cast<float*>(db.pointer), ldb, &beta, reinterpret_cast<float*>(dc.pointer), ldc));
+                                 reinterpret_cast<float*>(db.pointer), ldb, &beta, reinterpret_cast<float*>(dc.pointer),
+                                 ldc));
             const auto out = dc.read<float>();
             const auto right = product(ta, tb, m, n, k, a, lda, b, ldb);
             for (int j = 0; j < n; ++j)
@@ -119,9 +122,10 @@ TEST(blas_other_types) {
     const auto right = product(0, 0, m, n, k, a, m, b, k);
     Buffer da(a), db(b), dc(static_cast<size_t>(m * n) * 8);
     const double one = 1, none = 0;
-    CHECK(cublasDgemm_v2(handle, 0, 0, m, n, k, &one, reinterpret_cast<double*>(da.pointer), m, reinterpret_cast<double*>(db.pointer), k, &none,
-                         reinterpret_cast<double*>(dc.pointer), m));
-    for (int i = 0; i < m * n; ++i) EXPECT(std::fabs(dc.read<double>()[static_cast<size_t>(i)] - right[static_cast<size_t>(i)]) < 1e-13);
+    CHECK(cublasDgemm_v2(handle, 0, 0, m, n, k, &one, reinterpret_cast<double*>(da.pointer), m,
+                         reinterpret_cast<double*>(db.pointer), k, &none, reinterpret_cast<double*>(dc.pointer), m));
+    for (int i = 0; i < m * n; ++i)
+        EXPECT(std::fabs(dc.read<double>()[static_cast<size_t>(i)] - right[static_cast<size_t>(i)]) < 1e-13);
 
     std::vector<uint16_t> ha, hb;
     std::vector<double> ra, rb;
@@ -130,18 +134,22 @@ TEST(blas_other_types) {
     const auto rounded = product(0, 0, m, n, k, ra, m, rb, k);
     Buffer xa(ha), xb(hb), xc(static_cast<size_t>(m * n) * 4);
     const float alpha = 1, beta = 0;
-    CHECK(cublasGemmEx(handle, 0, 0, m, n, k, &alpha, reinterpret_cast<void*>(xa.pointer), 14, m, reinterpret_cast<void*>(xb.pointer), 14, k, &beta,
-                       reinterpret_cast<void*>(xc.pointer), 0, m, 68, -1));
-    for (int i = 0; i < m * n; ++i) EXPECT(std::fabs(xc.read<float>()[static_cast<size_t>(i)] - rounded[static_cast<size_t>(i)]) < 1e-5);
-    EXPECT_EQ(15, cublasGemmEx(handle, 0, 0, m, n, k, &alpha, nullptr, 3, m, nullptr, 3, k, &beta, nullptr, 0, m, 68, -1));
-    EXPECT_EQ(7, cublasGemmEx(handle, 0, 0, m, n, k, &alpha, nullptr, 0, m - 1, nullptr, 0, k, &beta, nullptr, 0, m, 68, -1));
+    CHECK(cublasGemmEx(handle, 0, 0, m, n, k, &alpha, reinterpret_cast<void*>(xa.pointer), 14, m,
+                       reinterpret_cast<void*>(xb.pointer), 14, k, &beta, reinterpret_cast<void*>(xc.pointer), 0, m, 68,
+                       -1));
+    for (int i = 0; i < m * n; ++i)
+        EXPECT(std::fabs(xc.read<float>()[static_cast<size_t>(i)] - rounded[static_cast<size_t>(i)]) < 1e-5);
+    EXPECT_EQ(15,
+              cublasGemmEx(handle, 0, 0, m, n, k, &alpha, nullptr, 3, m, nullptr, 3, k, &beta, nullptr, 0, m, 68, -1));
+    EXPECT_EQ(
+        7, cublasGemmEx(handle, 0, 0, m, n, k, &alpha, nullptr, 0, m - 1, nullptr, 0, k, &beta, nullptr, 0, m, 68, -1));
 
     // TF32 drops the low bits of the operands: 1 + 2^-12 becomes 1.
     const std::vector<float> tiny = {1.0f + 0x1p-12f};
     Buffer ta(tiny), tc(4);
     CHECK(cublasSetMathMode(handle, 3));
-    CHECK(cublasSgemm_v2(handle, 0, 0, 1, 1, 1, &alpha, reinterpret_cast<float*>(ta.pointer), 1, reinterpret_cast<float*>(ta.pointer), 1, &beta,
-                         reinterpret_cast<float*>(tc.pointer), 1));
+    CHECK(cublasSgemm_v2(handle, 0, 0, 1, 1, 1, &alpha, reinterpret_cast<float*>(ta.pointer), 1,
+                         reinterpret_cast<float*>(ta.pointer), 1, &beta, reinterpret_cast<float*>(tc.pointer), 1));
     EXPECT(tc.read<float>()[0] == 1.0f);
     CHECK(cublasDestroy_v2(handle));
 }
@@ -156,7 +164,8 @@ TEST(blas_batches_and_checks) {
     fresh("memory");
     CHECK(cublasSgemmStridedBatched(handle, 0, 0, 3, 5, 4, &one, f(da), 3, 12, f(db), 4, 20, &zero, f(dc), 3, 15, 3));
     EXPECT_EQ(0u, found(""));
-    const auto last = product(0, 0, 3, 5, 4, std::vector<float>(a.begin() + 24, a.end()), 3, std::vector<float>(b.begin() + 40, b.end()), 4);
+    const auto last = product(0, 0, 3, 5, 4, std::vector<float>(a.begin() + 24, a.end()), 3,
+                              std::vector<float>(b.begin() + 40, b.end()), 4);
     EXPECT(std::fabs(dc.read<float>()[44] - last[14]) < 1e-6);
     // One column too many in B and in C, and an operand nobody wrote.
     CHECK(cublasSgemm_v2(handle, 0, 0, 3, 16, 4, &one, f(da), 3, f(db), 4, &zero, f(dc), 3));
@@ -170,12 +179,15 @@ TEST(blas_batches_and_checks) {
 TEST(blas_lt_epilogues) {
     fresh("memory");
     const int m = 130, n = 6, k = 20;
-    const auto a = random_values<float>(m * k, 1), b = random_values<float>(k * n, 2), bias = random_values<float>(m, 3);
+    const auto a = random_values<float>(m * k, 1), b = random_values<float>(k * n, 2),
+               bias = random_values<float>(m, 3);
     const auto z = product(0, 0, m, n, k, a, m, b, k);
-    Buffer da(a), db(b), dd(static_cast<size_t>(m * n) * 4), dbias(bias), mask(256 / 8 * n), pre(static_cast<size_t>(136) * n * 4), sums(m * 4),
-        columns(n * 4);
+    Buffer da(a), db(b), dd(static_cast<size_t>(m * n) * 4), dbias(bias), mask(256 / 8 * n),
+        pre(static_cast<size_t>(136) * n * 4), sums(m * 4), columns(n * 4);
     Lt lt;
-    const auto gelu = [](double x) { return 0.5 * x * (1 + std::tanh(0.7978845608028654 * (x + 0.044715 * x * x * x))); };
+    const auto gelu = [](double x) {
+        return 0.5 * x * (1 + std::tanh(0.7978845608028654 * (x + 0.044715 * x * x * x)));
+    };
     const auto compare = [&](const std::function<double(double, int)>& f, int line) {
         const auto out = dd.read<float>();
         double worst = 0;
@@ -206,10 +218,12 @@ TEST(blas_lt_epilogues) {
     // The same for GELU, which keeps its input.
     CHECK(lt.run(0, 0, m, n, k, da.pointer, db.pointer, dd.pointer, 164, dbias.pointer, pre.pointer, 136));
     CHECK(lt.run(0, 0, m, n, k, da.pointer, db.pointer, dd.pointer, 192, 0, pre.pointer, 136));
-    compare([&](double x, int i) {
-        const double u = x + bias[static_cast<size_t>(i % m)], h = 1e-5;
-        return x * (gelu(u + h) - gelu(u - h)) / (2 * h);
-    }, __LINE__);
+    compare(
+        [&](double x, int i) {
+            const double u = x + bias[static_cast<size_t>(i % m)], h = 1e-5;
+            return x * (gelu(u + h) - gelu(u - h)) / (2 * h);
+        },
+        __LINE__);
     // Sums of an operand over k.
     CHECK(lt.run(0, 0, m, n, k, da.pointer, db.pointer, dd.pointer, 512, columns.pointer));
     for (int j = 0; j < n; ++j) {
@@ -223,8 +237,9 @@ TEST(blas_lt_epilogues) {
     EXPECT(std::fabs(sums.read<float>()[7] - s) < 1e-5);
     if (found("")) std::puts(cudasim_findings_json());
     EXPECT_EQ(0u, found(""));
-    EXPECT_EQ(7, lt.run(0, 0, m, n, k, da.pointer, db.pointer, dd.pointer, 4));                                       // no bias pointer
-    EXPECT_EQ(7, lt.run(0, 0, m, n, k, da.pointer, db.pointer, dd.pointer, 130, 0, mask.pointer, 130));               // a mask wants 128 bits
+    EXPECT_EQ(7, lt.run(0, 0, m, n, k, da.pointer, db.pointer, dd.pointer, 4));  // no bias pointer
+    EXPECT_EQ(7, lt.run(0, 0, m, n, k, da.pointer, db.pointer, dd.pointer, 130, 0, mask.pointer,
+                        130));  // a mask wants 128 bits
 }
 
 TEST(blas_in_a_graph) {
@@ -236,8 +251,8 @@ TEST(blas_in_a_graph) {
     {
         const float alpha = 2, beta = 1;
         CHECK(cuStreamBeginCapture_v2(stream, 1));
-        CHECK(cublasSgemm_v2(handle, 0, 0, 1, 1, 1, &alpha, reinterpret_cast<float*>(a.pointer), 1, reinterpret_cast<float*>(a.pointer), 1, &beta,
-                             reinterpret_cast<float*>(c.pointer), 1));
+        CHECK(cublasSgemm_v2(handle, 0, 0, 1, 1, 1, &alpha, reinterpret_cast<float*>(a.pointer), 1,
+                             reinterpret_cast<float*>(a.pointer), 1, &beta, reinterpret_cast<float*>(c.pointer), 1));
         CHECK(cuStreamEndCapture(stream, &graph));
     }
     CHECK(cuGraphInstantiateWithFlags(&exec, graph, 0));

@@ -37,7 +37,8 @@ TEST(clean_transpose) {
         const auto y = out.read<float>();
         bool right = true;
         for (int r = 0; r < rows; ++r)
-            for (int c = 0; c < columns; ++c) right = right && y[static_cast<size_t>(c * rows + r)] == x[static_cast<size_t>(r * columns + c)];
+            for (int c = 0; c < columns; ++c)
+                right = right && y[static_cast<size_t>(c * rows + r)] == x[static_cast<size_t>(r * columns + c)];
         EXPECT(right);
         const uint64_t bytes = rows * columns * 4, requests = rows * columns / 32;
         EXPECT_EQ(bytes, counter("global_read_bytes"));
@@ -64,14 +65,15 @@ TEST(clean_batch_norm) {
         Buffer in(x), out(x.size() * 4), mean(channels * 4), variance(channels * 4), g(gamma), b(beta);
         Shape shape{channels / 32, 32, rows * 32 * 4};
         shape.block_y = 4;
-        CHECK(launch(k.function(k.lowered[0].c_str()), shape, out.pointer, mean.pointer, variance.pointer, in.pointer, g.pointer, b.pointer, rows,
-                     channels, 1e-5f));
+        CHECK(launch(k.function(k.lowered[0].c_str()), shape, out.pointer, mean.pointer, variance.pointer, in.pointer,
+                     g.pointer, b.pointer, rows, channels, 1e-5f));
         const auto y = out.read<float>(), mu = mean.read<float>(), var = variance.read<float>();
         for (int c = 0; c < channels; ++c) {
             double s = 0, q = 0;
             for (int r = 0; r < rows; ++r) s += x[static_cast<size_t>(r * channels + c)] / rows;
             for (int r = 0; r < rows; ++r) q += std::pow(x[static_cast<size_t>(r * channels + c)] - s, 2) / rows;
-            EXPECT(std::fabs(mu[static_cast<size_t>(c)] - s) < 1e-6 && std::fabs(var[static_cast<size_t>(c)] - q) < 1e-6);
+            EXPECT(std::fabs(mu[static_cast<size_t>(c)] - s) < 1e-6 &&
+                   std::fabs(var[static_cast<size_t>(c)] - q) < 1e-6);
             const auto last = static_cast<size_t>((rows - 1) * channels + c);
             EXPECT(std::fabs(y[last] - ((x[last] - s) / std::sqrt(q + 1e-5) * 2 + 1)) < 1e-5);
         }
@@ -91,10 +93,11 @@ TEST(clean_batch_norm) {
     Buffer in(half), out(half.size() * 2), mean(channels * 4), variance(channels * 4), g(gamma), b(beta);
     Shape shape{channels / 32, 32, rows * 32 * 4};
     shape.block_y = 4;
-    CHECK(launch(k.function(k.lowered[1].c_str()), shape, out.pointer, mean.pointer, variance.pointer, in.pointer, g.pointer, b.pointer, rows,
-                 channels, 1e-5f));
+    CHECK(launch(k.function(k.lowered[1].c_str()), shape, out.pointer, mean.pointer, variance.pointer, in.pointer,
+                 g.pointer, b.pointer, rows, channels, 1e-5f));
     EXPECT_EQ(static_cast<uint64_t>(rows * channels * 2 + 2 * channels * 4), counter("unique_read_bytes"));
-    EXPECT_EQ(2u, counter("global_read_sectors") * 32 / (rows * channels * 2 + 2 * 4 * channels * 4) + 1);  // 32 x 2 bytes: two whole sectors
+    EXPECT_EQ(2u, counter("global_read_sectors") * 32 / (rows * channels * 2 + 2 * 4 * channels * 4) +
+                      1);  // 32 x 2 bytes: two whole sectors
     EXPECT_EQ(0u, found(""));
 }
 
@@ -108,9 +111,11 @@ TEST(clean_adam) {
         EXPECT_EQ(static_cast<uint64_t>(16 * n + 4), counter("unique_read_bytes"));
         EXPECT_EQ(static_cast<uint64_t>(12 * n), counter("unique_write_bytes"));
         EXPECT_EQ(static_cast<uint64_t>(12 * n), counter("global_write_bytes"));
-        EXPECT_EQ(static_cast<uint64_t>(3 * n / 128), counter("global_write_requests"));      // 128 parameters per warp and array
+        EXPECT_EQ(static_cast<uint64_t>(3 * n / 128),
+                  counter("global_write_requests"));  // 128 parameters per warp and array
         EXPECT_EQ(static_cast<uint64_t>(3 * n / 8), counter("global_write_sectors"));
-        EXPECT_EQ(static_cast<uint64_t>(4 * n / 128 + n / 128), counter("global_read_requests"));  // and the rate, once per warp
+        EXPECT_EQ(static_cast<uint64_t>(4 * n / 128 + n / 128),
+                  counter("global_read_requests"));  // and the rate, once per warp
         EXPECT_EQ(static_cast<uint64_t>(4 * n / 8 + n / 128), counter("global_read_sectors"));
     });
 }

@@ -8,7 +8,9 @@ namespace {
 Kernels& common() {
     static Kernels* kernels = nullptr;
     option("check", "all");
-    if (!kernels) kernels = new Kernels(kernel_text("common_all.cu"), {}, {"copy_scaled<bf16, 8>", "copy_scaled<float, 4>", "copy_scaled<f16, 8>"});
+    if (!kernels)
+        kernels = new Kernels(kernel_text("common_all.cu"), {},
+                              {"copy_scaled<bf16, 8>", "copy_scaled<float, 4>", "copy_scaled<f16, 8>"});
     return *kernels;
 }
 
@@ -55,7 +57,8 @@ TEST(common_philox_known_answers) {
     EXPECT_EQ(0xe169c58du, w[1]);
     EXPECT_EQ(0xbc57ac4cu, w[2]);
     EXPECT_EQ(0x9b00dbd8u, w[3]);
-    CHECK(launch(k.function("philox_words"), {1, 64}, words.pointer, uniforms.pointer, uint64_t{0x123456789abcdef0}, 7u, 9u, 64));
+    CHECK(launch(k.function("philox_words"), {1, 64}, words.pointer, uniforms.pointer, uint64_t{0x123456789abcdef0}, 7u,
+                 9u, 64));
     const auto v = words.read<uint32_t>();
     const auto u = uniforms.read<float>();
     for (uint32_t q = 0; q < 64; ++q) {
@@ -71,8 +74,10 @@ TEST(common_philox_known_answers) {
 
 TEST(common_half_precision_types_round_to_nearest_even) {
     auto& k = common();
-    std::vector<float> in = {0.0f, -0.0f, 1.0f, -2.5f, 65504.0f, 65519.99f, 65520.0f, 1e-8f, 5.96e-8f, 2.98e-8f, 2.981e-8f, 6.1e-5f, 1e30f, -1e38f,
-                             3.4e38f, INFINITY, -INFINITY, NAN, 1.00390625f, 1.01171875f, 1.0048828125f, 1.00146484375f};
+    std::vector<float> in = {0.0f,        -0.0f,       1.0f,          -2.5f,         65504.0f,  65519.99f,
+                             65520.0f,    1e-8f,       5.96e-8f,      2.98e-8f,      2.981e-8f, 6.1e-5f,
+                             1e30f,       -1e38f,      3.4e38f,       INFINITY,      -INFINITY, NAN,
+                             1.00390625f, 1.01171875f, 1.0048828125f, 1.00146484375f};
     uint32_t state = 1;
     while (in.size() < 20000) {
         state = state * 1664525 + 1013904223;
@@ -147,7 +152,7 @@ TEST(common_cluster_reduction) {
                 double s = 0, q = 0;
                 for (int i = 0; i < n; ++i) s += x[r * n + i];
                 for (int i = 0; i < n; ++i) q += (x[r * n + i] - s / n) * (x[r * n + i] - s / n);
-                EXPECT(std::fabs(m[r] - s / n) < 2e-4);    // one unit in the last place of 1000 is 6e-5
+                EXPECT(std::fabs(m[r] - s / n) < 2e-4);  // one unit in the last place of 1000 is 6e-5
                 EXPECT(std::fabs(v[r] - q / n) < 1e-4);
             }
             EXPECT_EQ(static_cast<uint64_t>(rows * n * 4), counter("global_read_bytes"));
@@ -165,7 +170,8 @@ TEST(common_last_block_and_grid_barrier) {
     under_all_schedules([&] {
         Buffer in(x), out(4), partial(16 * 4), word(std::vector<uint32_t>(1));
         for (int again = 0; again < 2; ++again)
-            CHECK(launch(k.function("sum_last_block"), {12, 128}, out.pointer, partial.pointer, word.pointer, in.pointer, 5000));
+            CHECK(launch(k.function("sum_last_block"), {12, 128}, out.pointer, partial.pointer, word.pointer,
+                         in.pointer, 5000));
         EXPECT_EQ(0u, word.read<uint32_t>()[0]);
         const auto s = out.read<float>();
         if (sums.empty()) sums = s;
@@ -206,7 +212,8 @@ TEST(common_mathematics) {
     EXPECT_EQ(0u, found(""));
     const auto y = out.read<float>();
     const auto f = [](double v) {
-        return std::erf(v) + std::tanh(v) + std::exp(v) + std::log1p(std::fabs(v)) + 1 / std::sqrt(v * v + 1) + std::exp(-v);
+        return std::erf(v) + std::tanh(v) + std::exp(v) + std::log1p(std::fabs(v)) + 1 / std::sqrt(v * v + 1) +
+               std::exp(-v);
     };
     float top = x[0];
     for (const float v : x) top = std::max(top, v);

@@ -1,4 +1,5 @@
-// What simulation costs on this machine: cudasim_tests --cost. A figure for planning tests, not a claim about any device.
+// What simulation costs on this machine: cudasim_tests --cost. A figure for planning tests, not a claim about any
+// device.
 #include <algorithm>
 #include <chrono>
 #include <cmath>
@@ -48,12 +49,16 @@ void measure_cost() {
             void* nothing = k.function("nothing");
             void *saxpy = k.function("saxpy"), *rows = k.function("row_sum");
             const double launch_time = seconds([&] {
-                for (int i = 0; i < 1000; ++i) launch(nothing, {1, 1});
-            }) / 1000;
+                                           for (int i = 0; i < 1000; ++i) launch(nothing, {1, 1});
+                                       }) /
+                                       1000;
             const double map = seconds([&] { launch(saxpy, {n / 256, 256}, y.pointer, x.pointer, 2.0f, n); });
             const double reduce = seconds([&] { launch(rows, {n / 1024, 256}, y.pointer, x.pointer, 1024); });
-            std::printf("check=%-8s seed=%s  empty launch %.2f us;  saxpy %.1f M threads/s (%.1f M accesses/s);  row sums %.1f M accesses/s, %.2f M threads/s\n",
-                        checks, seed, launch_time * 1e6, n / map / 1e6, 3 * n / map / 1e6, n / reduce / 1e6, n / 4 / reduce / 1e6);
+            std::printf(
+                "check=%-8s seed=%s  empty launch %.2f us;  saxpy %.1f M threads/s (%.1f M accesses/s);  row sums %.1f "
+                "M accesses/s, %.2f M threads/s\n",
+                checks, seed, launch_time * 1e6, n / map / 1e6, 3 * n / map / 1e6, n / reduce / 1e6,
+                n / 4 / reduce / 1e6);
         }
     }
 }

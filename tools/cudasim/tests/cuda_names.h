@@ -10,7 +10,9 @@ struct CUlaunchAttribute {
     union {
         char bytes[64];
         int cooperative;
-        struct { unsigned x, y, z; } clusterDim;
+        struct {
+            unsigned x, y, z;
+        } clusterDim;
     } value;
 };
 struct CUlaunchConfig {
@@ -43,6 +45,7 @@ int cuMemGetInfo_v2(size_t*, size_t*);
 int cuMemGetAddressRange_v2(CUdeviceptr*, size_t*, CUdeviceptr);
 int cuMemAllocHost_v2(void**, size_t);
 int cuMemFreeHost(void*);
+int cuMemHostGetDevicePointer_v2(CUdeviceptr*, void*, unsigned);
 int cuMemcpyHtoD_v2(CUdeviceptr, const void*, size_t);
 int cuMemcpyDtoH_v2(void*, CUdeviceptr, size_t);
 int cuMemcpyDtoD_v2(CUdeviceptr, CUdeviceptr, size_t);
@@ -60,7 +63,8 @@ int cuFuncGetAttribute(int*, int, void*);
 int cuFuncSetAttribute(void*, int, int);
 int cuLaunchKernel(void*, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, void*, void**, void**);
 int cuLaunchKernelEx(const CUlaunchConfig*, void*, void**, void**);
-int cuLaunchCooperativeKernel(void*, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, void*, void**);
+int cuLaunchCooperativeKernel(void*, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, void*,
+                              void**);
 int cuOccupancyMaxActiveBlocksPerMultiprocessor(int*, void*, int, size_t);
 int cuStreamCreate(void**, unsigned);
 int cuStreamDestroy_v2(void*);
@@ -101,11 +105,14 @@ int cublasCreate_v2(void**);
 int cublasDestroy_v2(void*);
 int cublasSetMathMode(void*, int);
 int cublasSetStream_v2(void*, void*);
-int cublasSgemm_v2(void*, int, int, int, int, int, const float*, const float*, int, const float*, int, const float*, float*, int);
-int cublasDgemm_v2(void*, int, int, int, int, int, const double*, const double*, int, const double*, int, const double*, double*, int);
-int cublasGemmEx(void*, int, int, int, int, int, const void*, const void*, int, int, const void*, int, int, const void*, void*, int, int, int, int);
-int cublasSgemmStridedBatched(void*, int, int, int, int, int, const float*, const float*, int, long long, const float*, int, long long,
-                              const float*, float*, int, long long, int);
+int cublasSgemm_v2(void*, int, int, int, int, int, const float*, const float*, int, const float*, int, const float*,
+                   float*, int);
+int cublasDgemm_v2(void*, int, int, int, int, int, const double*, const double*, int, const double*, int, const double*,
+                   double*, int);
+int cublasGemmEx(void*, int, int, int, int, int, const void*, const void*, int, int, const void*, int, int, const void*,
+                 void*, int, int, int, int);
+int cublasSgemmStridedBatched(void*, int, int, int, int, int, const float*, const float*, int, long long, const float*,
+                              int, long long, const float*, float*, int, long long, int);
 int cublasLtCreate(void**);
 int cublasLtDestroy(void*);
 int cublasLtMatmulDescCreate(void**, int, int);
@@ -117,8 +124,8 @@ int cublasLtMatrixLayoutSetAttribute(void*, int, const void*, size_t);
 int cublasLtMatmulPreferenceCreate(void**);
 int cublasLtMatmulPreferenceDestroy(void*);
 int cublasLtMatmulAlgoGetHeuristic(void*, void*, void*, void*, void*, void*, void*, int, void*, int*);
-int cublasLtMatmul(void*, void*, const void*, const void*, void*, const void*, void*, const void*, const void*, void*, void*, void*, const void*,
-                   void*, size_t, void*);
+int cublasLtMatmul(void*, void*, const void*, const void*, void*, const void*, void*, const void*, const void*, void*,
+                   void*, void*, const void*, void*, size_t, void*);
 }
 struct ncclUniqueId {
     char internal[128];
@@ -141,6 +148,13 @@ int ncclRecv(void*, size_t, int, int, void*, void*);
 }
 extern "C" {
 size_t cudnnGetVersion();
+int cudnnCreateActivationDescriptor(void**);
+int cudnnDestroyActivationDescriptor(void*);
+int cudnnSetActivationDescriptor(void*, int, int, double);
+int cudnnConvolutionBiasActivationForward(void*, const void*, void*, const void*, void*, const void*, void*, int, void*,
+                                          size_t, const void*, void*, const void*, void*, const void*, void*, void*,
+                                          void*);
+int cudnnConvolutionBackwardBias(void*, const void*, void*, const void*, const void*, void*, void*);
 int cudnnCreate(void**);
 int cudnnDestroy(void*);
 int cudnnCreateTensorDescriptor(void**);
@@ -154,7 +168,10 @@ int cudnnDestroyConvolutionDescriptor(void*);
 int cudnnSetConvolution2dDescriptor(void*, int, int, int, int, int, int, int, int);
 int cudnnSetConvolutionGroupCount(void*, int);
 int cudnnGetConvolution2dForwardOutputDim(void*, void*, void*, int*, int*, int*, int*);
-int cudnnConvolutionForward(void*, const void*, void*, const void*, void*, const void*, void*, int, void*, size_t, const void*, void*, void*);
-int cudnnConvolutionBackwardData(void*, const void*, void*, const void*, void*, const void*, void*, int, void*, size_t, const void*, void*, void*);
-int cudnnConvolutionBackwardFilter(void*, const void*, void*, const void*, void*, const void*, void*, int, void*, size_t, const void*, void*, void*);
+int cudnnConvolutionForward(void*, const void*, void*, const void*, void*, const void*, void*, int, void*, size_t,
+                            const void*, void*, void*);
+int cudnnConvolutionBackwardData(void*, const void*, void*, const void*, void*, const void*, void*, int, void*, size_t,
+                                 const void*, void*, void*);
+int cudnnConvolutionBackwardFilter(void*, const void*, void*, const void*, void*, const void*, void*, int, void*,
+                                   size_t, const void*, void*, void*);
 }

@@ -25,8 +25,10 @@ size_t at(int format, int C, int H, int W, int n, int c, int h, int w) {
 
 void run_case(const Case& t) {
     const int span = t.dilation * (t.r - 1) + 1, span_s = t.dilation * (t.s - 1) + 1;
-    const int oh = (t.h + 2 * t.pad - span) / t.stride + 1, ow = (t.w + 2 * t.pad - span_s) / t.stride + 1, cg = t.c / t.groups, kg = t.k / t.groups;
-    const auto x = noise(static_cast<size_t>(t.n * t.c * t.h * t.w), 1), w = noise(static_cast<size_t>(t.k * cg * t.r * t.s), 2);
+    const int oh = (t.h + 2 * t.pad - span) / t.stride + 1, ow = (t.w + 2 * t.pad - span_s) / t.stride + 1,
+              cg = t.c / t.groups, kg = t.k / t.groups;
+    const auto x = noise(static_cast<size_t>(t.n * t.c * t.h * t.w), 1),
+               w = noise(static_cast<size_t>(t.k * cg * t.r * t.s), 2);
     const auto dy = noise(static_cast<size_t>(t.n * t.k * oh * ow), 3);
     std::vector<double> y(dy.size()), dx(x.size()), dw(w.size());
     for (int n = 0; n < t.n; ++n)
@@ -36,9 +38,11 @@ void run_case(const Case& t) {
                     for (int c = 0; c < cg; ++c)
                         for (int r = 0; r < t.r; ++r)
                             for (int s = 0; s < t.s; ++s) {
-                                const int h = i * t.stride - t.pad + r * t.dilation, v = j * t.stride - t.pad + s * t.dilation;
+                                const int h = i * t.stride - t.pad + r * t.dilation,
+                                          v = j * t.stride - t.pad + s * t.dilation;
                                 if (h < 0 || h >= t.h || v < 0 || v >= t.w) continue;
-                                const auto xi = at(t.format, t.c, t.h, t.w, n, k / kg * cg + c, h, v), wi = at(t.format, cg, t.r, t.s, k, c, r, s),
+                                const auto xi = at(t.format, t.c, t.h, t.w, n, k / kg * cg + c, h, v),
+                                           wi = at(t.format, cg, t.r, t.s, k, c, r, s),
                                            yi = at(t.format, t.k, oh, ow, n, k, i, j);
                                 y[yi] += static_cast<double>(x[xi]) * w[wi];
                                 dx[xi] += static_cast<double>(dy[yi]) * w[wi];
@@ -64,7 +68,8 @@ void run_case(const Case& t) {
     CHECK(cudnnConvolutionForward(handle, &one, xd, p(bx), wd, p(bw), conv, 1, nullptr, 0, &zero, yd, p(by)));
     CHECK(cudnnConvolutionBackwardData(handle, &one, wd, p(bw), yd, p(bdy), conv, 1, nullptr, 0, &zero, xd, p(bdx)));
     CHECK(cudnnConvolutionBackwardFilter(handle, &one, xd, p(bx), yd, p(bdy), conv, 1, nullptr, 0, &zero, wd, p(bdw)));
-    CHECK(cudnnConvolutionBackwardFilter(handle, &one, xd, p(bx), yd, p(bdy), conv, 1, nullptr, 0, &half, wd, p(bdw)));  // adds half of the first
+    CHECK(cudnnConvolutionBackwardFilter(handle, &one, xd, p(bx), yd, p(bdy), conv, 1, nullptr, 0, &half, wd,
+                                         p(bdw)));  // adds half of the first
     const auto compare = [&](const std::vector<float>& got, const std::vector<double>& right, double factor, int line) {
         double worst = 0;
         for (size_t i = 0; i < got.size(); ++i) worst = std::max(worst, std::fabs(got[i] - factor * right[i]));
@@ -73,6 +78,30 @@ void run_case(const Case& t) {
     compare(by.read<float>(), y, 1, __LINE__);
     compare(bdx.read<float>(), dx, 1, __LINE__);
     compare(bdw.read<float>(), dw, 1.5, __LINE__);
+    // Bias and ReLU behind, with the old output added; and the gradient of the bias.
+    void *bd = nullptr, *relu = nullptr;
+    CHECK(cudnnCreateTensorDescriptor(&bd));
+    CHECK(cudnnSetTensor4dDescriptor(bd, 0, 0, 1, t.k, 1, 1));
+    CHECK(cudnnCreateActivationDescriptor(&relu));
+    CHECK(cudnnSetActivationDescriptor(relu, 1, 0, 0));
+    const auto b = noise(static_cast<size_t>(t.k), 4);
+    Buffer bias(b), db(b.size() * 4);
+    CHECK(cudnnConvolutionBiasActivationForward(handle, &one, xd, p(bx), wd, p(bw), conv, 1, nullptr, 0, &half, yd,
+                                                p(by), bd, p(bias), relu, yd, p(by)));
+    CHECK(cudnnConvolutionBackwardBias(handle, &one, yd, p(bdy), &zero, bd, p(db)));
+    std::vector<double> z(y.size()), sums(b.size());
+    for (int n = 0; n < t.n; ++n)
+        for (int k = 0; k < t.k; ++k)
+            for (int i = 0; i < oh; ++i)
+                for (int j = 0; j < ow; ++j) {
+                    const auto yi = at(t.format, t.k, oh, ow, n, k, i, j);
+                    z[yi] = std::max(0.0, 1.5 * y[yi] + b[static_cast<size_t>(k)]);
+                    sums[static_cast<size_t>(k)] += dy[yi];
+                }
+    compare(by.read<float>(), z, 1, __LINE__);
+    compare(db.read<float>(), sums, 1, __LINE__);
+    CHECK(cudnnDestroyActivationDescriptor(relu));
+    CHECK(cudnnDestroyTensorDescriptor(bd));
     CHECK(cudnnSetTensor4dDescriptor(yd, t.format, 0, t.n, t.k, oh + 1, ow));
     EXPECT_EQ(2008, cudnnConvolutionForward(handle, &one, xd, p(bx), wd, p(bw), conv, 1, nullptr, 0, &zero, yd, p(by)));
     CHECK(cudnnDestroyConvolutionDescriptor(conv));

@@ -1,4 +1,6 @@
 // Streams, events, capture and replay, faults, several devices.
+#include <algorithm>
+
 #include "harness.h"
 
 namespace {
@@ -13,7 +15,9 @@ extern "C" __global__ void look_up(float* x) { x[threadIdx.x] = table[threadIdx.
 extern "C" __global__ void fail(float* x) { assert(x == nullptr); }
 namespace inner { __global__ void named(float* x) { x[0] = 5; } }
 struct Pair { float a; double b; char c; };
-extern "C" __global__ void by_value(double* x, Pair p, short s, bool flag, double d) { x[0] = p.a + p.b + p.c + s + (flag ? 1 : 0) + d; }
+extern "C" __global__ void by_value(double* x, Pair p, short s, bool flag, double d) {
+    x[0] = p.a + p.b + p.c + s + (flag ? 1 : 0) + d;
+}
 )";
 
 Kernels& kernels() {
@@ -30,14 +34,16 @@ int add(CUdeviceptr x, float value, void* stream) {
 
 float first(const Buffer& b) { return b.read<float>()[0]; }
 
-void recover() {
-    CHECK(cuDevicePrimaryCtxReset_v2(0));
-}
+void recover() { CHECK(cuDevicePrimaryCtxReset_v2(0)); }
 
 }  // namespace
 
 TEST(driver_arguments_of_every_kind) {
-    struct Pair { float a; double b; char c; };
+    struct Pair {
+        float a;
+        double b;
+        char c;
+    };
     Buffer x(8);
     CHECK(launch(kernels().function("by_value"), {1, 1}, x.pointer, Pair{1, 2, 3}, short{4}, true, 0.5));
     EXPECT(x.read<double>()[0] == 11.5);
@@ -225,8 +231,14 @@ TEST(driver_what_capture_forbids) {
     forbidden(2, 900, [&] { return cuStreamSynchronize(a); });
     forbidden(2, 900, [&] { return cuStreamQuery(a); });
     forbidden(0, 900, [&] { return cuCtxSynchronize(); });
-    forbidden(2, 905, [&] { CHECK(cuEventRecord(event, b)); return cuStreamWaitEvent(a, event, 0); });
-    forbidden(2, 907, [&] { CHECK(cuEventRecord(event, a)); return cuEventSynchronize(event); });
+    forbidden(2, 905, [&] {
+        CHECK(cuEventRecord(event, b));
+        return cuStreamWaitEvent(a, event, 0);
+    });
+    forbidden(2, 907, [&] {
+        CHECK(cuEventRecord(event, a));
+        return cuEventSynchronize(event);
+    });
     // Relaxed mode lets an allocation through.
     CHECK(cuStreamBeginCapture_v2(a, 2));
     CHECK(cuMemAlloc_v2(&p, 4));
@@ -275,7 +287,10 @@ TEST(driver_faults) {
     EXPECT(free < 1000000 && total > free);
     option("fail_alloc_above", "-1");
 
-    const struct { const char* name; int code; } faults[] = {{"fail_launch_at", 719}, {"illegal_address_at", 700}, {"ecc_at", 214}};
+    const struct {
+        const char* name;
+        int code;
+    } faults[] = {{"fail_launch_at", 719}, {"illegal_address_at", 700}, {"ecc_at", 214}};
     for (const auto& fault : faults) {
         option(fault.name, "2");
         CHECK(add(x.pointer, 1, nullptr));
@@ -365,6 +380,36 @@ TEST(driver_compiled_kernels_serve_both_builds) {
     fresh("memory");  // the module was loaded unchecked; the launch builds what it needs
     CHECK(launch(k.function("past"), {1, 1}, out.pointer, x.pointer));
     EXPECT_EQ(1u, found("out_of_bounds"));
+}
+
+TEST(driver_kernels_reach_pinned_host_memory) {
+    fresh("all");
+    void* pinned = nullptr;
+    CUdeviceptr device = 0;
+    CHECK(cuMemAllocHost_v2(&pinned, 16));
+    std::fill_n(static_cast<float*>(pinned), 4, 1.0f);
+    CHECK(cuMemHostGetDevicePointer_v2(&device, pinned, 0));
+    CHECK(launch(kernels().function("add"), {1, 4}, device, 2.0f));
+    EXPECT(static_cast<float*>(pinned)[3] == 3.0f);
+    EXPECT_EQ(0u, found(""));
+    CHECK(cuMemFreeHost(pinned));
+}
+
+TEST(driver_arenas_can_close_and_name_parts) {
+    fresh("memory");
+    Buffer arena(std::vector<float>(64, 1.0f));
+    cudasim_memory_name(arena.pointer, 64, "weights");
+    cudasim_memory_name(arena.pointer + 128, 64, "activations");
+    cudasim_memory_poison(arena.pointer + 64, 64);
+    CHECK(launch(kernels().function("add"), {1, 16}, arena.pointer, 1.0f));
+    EXPECT_EQ(0u, found(""));
+    CHECK(launch(kernels().function("add"), {1, 17}, arena.pointer, 1.0f));
+    EXPECT_EQ(2u, found("out_of_bounds"));
+    EXPECT(std::string(cudasim_findings_json()).find("'weights' of 64 bytes, offset 64") != std::string::npos);
+    cudasim_memory_unpoison(arena.pointer + 64, 64);
+    fresh("memory");
+    CHECK(launch(kernels().function("add"), {1, 17}, arena.pointer, 1.0f));
+    EXPECT_EQ(1u, found("uninitialised_read"));
 }
 
 TEST(driver_procedures_by_name) {

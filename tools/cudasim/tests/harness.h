@@ -20,8 +20,8 @@ extern int failures;
 struct Register {
     Register(const char* name, std::function<void()> run) { tests().push_back({name, std::move(run)}); }
 };
-#define TEST(name)                                   \
-    static void test_##name();                       \
+#define TEST(name)                                             \
+    static void test_##name();                                 \
     static const Register register_##name(#name, test_##name); \
     static void test_##name()
 
@@ -29,15 +29,16 @@ template <class A, class B>
 void expect_equal(const A& expected, const B& actual, const char* what, const char* file, int line) {
     if (expected == static_cast<A>(actual)) return;
     failures++;
-    std::printf("  %s:%d: %s: expected %s, got %s\n", file, line, what, std::to_string(expected).c_str(), std::to_string(actual).c_str());
+    std::printf("  %s:%d: %s: expected %s, got %s\n", file, line, what, std::to_string(expected).c_str(),
+                std::to_string(actual).c_str());
 }
 #define EXPECT_EQ(expected, actual) expect_equal(expected, actual, #actual, __FILE__, __LINE__)
-#define EXPECT(condition)                                                        \
-    do {                                                                         \
-        if (!(condition)) {                                                      \
-            failures++;                                                          \
+#define EXPECT(condition)                                                           \
+    do {                                                                            \
+        if (!(condition)) {                                                         \
+            failures++;                                                             \
             std::printf("  %s:%d: not true: %s\n", __FILE__, __LINE__, #condition); \
-        }                                                                        \
+        }                                                                           \
     } while (0)
 #define CHECK(call) EXPECT_EQ(0, call)
 
@@ -46,7 +47,8 @@ void option(const char* name, const char* value);
 // A compiled source. Compilation happens once per source, option set and kind of build.
 class Kernels {
 public:
-    explicit Kernels(const std::string& source, std::vector<std::string> options = {}, std::vector<std::string> expressions = {});
+    explicit Kernels(const std::string& source, std::vector<std::string> options = {},
+                     std::vector<std::string> expressions = {});
     ~Kernels();
     void* function(const char* name);
     std::string log, cubin;
@@ -64,7 +66,9 @@ struct Buffer {
         CHECK(cuMemcpyHtoD_v2(pointer, values.data(), bytes));
     }
     Buffer(const Buffer&) = delete;
-    ~Buffer() { if (pointer) cuMemFree_v2(pointer); }
+    ~Buffer() {
+        if (pointer) cuMemFree_v2(pointer);
+    }
     template <class T>
     std::vector<T> read() const {
         std::vector<T> values(bytes / sizeof(T));
@@ -87,7 +91,8 @@ template <class... A>
 int launch(void* function, Shape shape, A... arguments) {
     void* pointers[] = {static_cast<void*>(&arguments)..., nullptr};
     CUlaunchAttribute attributes[2] = {};
-    CUlaunchConfig config{shape.grid, shape.grid_y, 1, shape.block, shape.block_y, 1, shape.shared, nullptr, attributes, 0};
+    CUlaunchConfig config{shape.grid, shape.grid_y, 1,       shape.block, shape.block_y,
+                          1,          shape.shared, nullptr, attributes,  0};
     if (shape.cluster > 1) {
         auto& a = attributes[config.numAttrs++];
         a.id = 4;

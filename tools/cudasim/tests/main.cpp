@@ -137,7 +137,8 @@ int main(int argc, char** argv) {
         fresh("none");
         const auto start = std::chrono::steady_clock::now();
         test.run();
-        const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - start).count();
+        const auto ms =
+            std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - start).count();
         ran++;
         if (failures != before) failed++;
         std::printf("%s %s (%d ms)\n", failures == before ? "ok    " : "FAILED", test.name, static_cast<int>(ms));

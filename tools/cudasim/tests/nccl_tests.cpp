@@ -155,7 +155,8 @@ TEST(nccl_misuse_and_faults) {
         CHECK(ncclGroupStart());
         CHECK(ncclAllReduce(w.from(0), w.to(0), 2, 7, 0, w.comm[0], w.stream[0]));
         EXPECT_EQ(5, ncclAllReduce(w.from(1), w.to(1), 3, 7, 0, w.comm[1], w.stream[1]));
-    }).join();
+    })
+        .join();
     EXPECT_EQ(1u, found("collective_mismatch"));
     cudasim_findings_clear();
 }

@@ -233,7 +233,9 @@ TEST(planted_missing_fence) {
 TEST(planted_traffic) {
     auto& k = planted();
     Buffer in(ramp(1024)), out(4096), zero(std::vector<int>(1));
-    const auto sectors_per_request = [] { return static_cast<double>(counter("global_read_sectors")) / counter("global_read_requests"); };
+    const auto sectors_per_request = [] {
+        return static_cast<double>(counter("global_read_sectors")) / counter("global_read_requests");
+    };
     fresh("all");
     CHECK(launch(k.function("copy"), {2, 64}, out.pointer, in.pointer));
     EXPECT_EQ(512u, counter("global_read_bytes"));
@@ -276,4 +278,40 @@ TEST(planted_bank_conflicts) {
         EXPECT_EQ(2 * (c.ways - 1), static_cast<int>(counter("shared_excess_wavefronts")));
         EXPECT_EQ(0u, found(""));
     }
+}
+
+TEST(planted_too_much_shared_memory) {
+    fresh("memory");
+    Kernels k(
+        "extern \"C\" __global__ void big(float* out) { __shared__ float a[8192]; a[threadIdx.x] = 1; *out = "
+        "a[threadIdx.x]; }\n"
+        "extern \"C\" __global__ void huge(float* out) { __shared__ float a[12289]; a[threadIdx.x] = 1; *out = "
+        "a[threadIdx.x]; }\n");
+    Buffer out(4);
+    CHECK(launch(k.function("big"), {1, 1, 16384}, out.pointer));
+    EXPECT_EQ(0u, found(""));
+    EXPECT_EQ(701, launch(k.function("big"), {1, 1, 16388}, out.pointer));
+    ONLY("shared_too_large");
+    CHECK(cuDevicePrimaryCtxReset_v2(0));
+    fresh("memory");
+    CHECK(cuFuncSetAttribute(k.function("big"), 8, 100000));
+    CHECK(launch(k.function("big"), {1, 1, 100000}, out.pointer));
+    EXPECT_EQ(0u, found(""));
+    EXPECT_EQ(701, launch(k.function("huge"), {1, 1}, out.pointer));
+    ONLY("shared_too_large");
+    CHECK(cuDevicePrimaryCtxReset_v2(0));
+}
+
+TEST(planted_order_dependence_shows_under_random_schedules) {
+    void* const function = planted().function("missing_barrier");
+    Buffer in(ramp(128)), out(512);
+    std::vector<std::vector<float>> results;
+    for (int seed = 1; seed <= 10; ++seed) {
+        fresh("none", std::to_string(seed).c_str());
+        CHECK(launch(function, {1, 128}, out.pointer, in.pointer));
+        results.push_back(out.read<float>());
+    }
+    bool differ = false;
+    for (const auto& r : results) differ = differ || std::memcmp(r.data(), results[0].data(), 512) != 0;
+    EXPECT(differ);
 }

@@ -3,7 +3,8 @@ using System.Runtime.CompilerServices;
 namespace GpuEngine.Core.Cpu.Gemm;
 
 /// <summary>activation(C + bias), the bias running along the axis <typeparamref name="TAxis"/>, or absent.</summary>
-/// <param name="bias">N elements for <see cref="PerColumn"/>, M for <see cref="PerRow"/>, per product of the batch.</param>
+/// <param name="bias">N elements for <see cref="PerColumn"/>, M for <see cref="PerRow"/>, per product of the
+/// batch.</param>
 /// <param name="batchStride">Elements between the biases of two products of the batch; 0 when they share one.</param>
 public readonly unsafe struct BiasEpilogue<T, TAxis, TActivation>(T* bias, nint batchStride) : IGemmEpilogue<T>
     where T : unmanaged
@@ -18,12 +19,13 @@ public readonly unsafe struct BiasEpilogue<T, TAxis, TActivation>(T* bias, nint 
         where TSimd : struct, ISimd<TVec, T>
         where TVec : struct
     {
+        var bias = _bias + (batch * _batchStride);
         if (TAxis.Axis == GemmBias.PerColumn)
         {
-            var address = _bias + (batch * _batchStride) + column;
-            value = TSimd.Add(value, partial ? TSimd.LoadMasked(address, mask) : TSimd.Load(address));
+            bias += column;
+            value = TSimd.Add(value, partial ? TSimd.LoadMasked(bias, mask) : TSimd.Load(bias));
         }
-        if (TAxis.Axis == GemmBias.PerRow) value = TSimd.Add(value, TSimd.Broadcast(_bias + (batch * _batchStride) + row));
+        if (TAxis.Axis == GemmBias.PerRow) value = TSimd.Add(value, TSimd.Broadcast(bias + row));
         return TActivation.Apply<T, TVec, TSimd>(value);
     }
 }

@@ -1,8 +1,8 @@
 namespace GpuEngine.Core.Cpu.Gemm;
 
 /// <summary>
-/// C = epilogue(A B^T) by inner products, for few rows or few columns; both operands are contiguous in k. The order of a sum
-/// depends on k alone.
+/// C = epilogue(A B^T) by inner products, for few rows or few columns; both operands are contiguous in k. The order of
+/// a sum depends on k alone.
 /// </summary>
 internal static unsafe class DotProduct<T, TVec, TSimd, TEpilogue>
     where T : unmanaged
@@ -29,14 +29,26 @@ internal static unsafe class DotProduct<T, TVec, TSimd, TEpilogue>
                 for (var j = 0; j < width; j += Side)
                 {
                     Tile(
-                        height, Math.Min(Side, width - j), a.At(batch, 0, row), a.XStride, b.At(batch, 0, column + j),
-                        b.XStride, problem.K, sums + j);
+                        height,
+                        Math.Min(Side, width - j),
+                        a.At(batch, 0, row),
+                        a.XStride,
+                        b.At(batch, 0, column + j),
+                        b.XStride,
+                        problem.K,
+                        sums + j);
                 }
                 for (var i = 0; i < height; i++)
                 {
                     Finish(
-                        sums + (i * TSimd.Width), width, c + ((row + i) * problem.Ldc) + column, problem.Accumulate, epilogue,
-                        batch, row + i, column);
+                        sums + (i * TSimd.Width),
+                        width,
+                        c + ((row + i) * problem.Ldc) + column,
+                        problem.Accumulate,
+                        epilogue,
+                        batch,
+                        row + i,
+                        column);
                 }
             }
         }

@@ -3,8 +3,9 @@ using System.Runtime.CompilerServices;
 namespace GpuEngine.Core.Cpu.Gemm;
 
 /// <summary>
-/// Inner products of up to 4 rows with up to 4 columns that are both contiguous in k: registers run along k and are summed at
-/// the end. For products with few rows or columns, where packing an operand would cost more than multiplying it.
+/// Inner products of up to 4 rows with up to 4 columns that are both contiguous in k: registers run along k and are
+/// summed at the end. For products with few rows or columns, where packing an operand would cost more than multiplying
+/// it.
 /// </summary>
 internal static unsafe class DotTile<T, TVec, TSimd, TRows, TColumns>
     where T : unmanaged
@@ -34,9 +35,21 @@ internal static unsafe class DotTile<T, TVec, TSimd, TRows, TColumns>
             var b2 = TColumns.Value > 2 ? Load(b + (2 * ldb), partial, mask) : TSimd.Zero;
             var b3 = TColumns.Value > 3 ? Load(b + (3 * ldb), partial, mask) : TSimd.Zero;
             Add(Load(a, partial, mask), b0, b1, b2, b3, ref s00, ref s01, ref s02, ref s03);
-            if (TRows.Value > 1) Add(Load(a + lda, partial, mask), b0, b1, b2, b3, ref s10, ref s11, ref s12, ref s13);
-            if (TRows.Value > 2) Add(Load(a + (2 * lda), partial, mask), b0, b1, b2, b3, ref s20, ref s21, ref s22, ref s23);
-            if (TRows.Value > 3) Add(Load(a + (3 * lda), partial, mask), b0, b1, b2, b3, ref s30, ref s31, ref s32, ref s33);
+            if (TRows.Value > 1)
+            {
+                var a1 = Load(a + lda, partial, mask);
+                Add(a1, b0, b1, b2, b3, ref s10, ref s11, ref s12, ref s13);
+            }
+            if (TRows.Value > 2)
+            {
+                var a2 = Load(a + (2 * lda), partial, mask);
+                Add(a2, b0, b1, b2, b3, ref s20, ref s21, ref s22, ref s23);
+            }
+            if (TRows.Value > 3)
+            {
+                var a3 = Load(a + (3 * lda), partial, mask);
+                Add(a3, b0, b1, b2, b3, ref s30, ref s31, ref s32, ref s33);
+            }
             a += TSimd.Width;
             b += TSimd.Width;
         }

@@ -3,8 +3,8 @@ using GpuEngine.Core.Cpu.Threading;
 namespace GpuEngine.Core.Cpu.Gemm;
 
 /// <summary>
-/// A prepared product C = epilogue(op(A) op(B)) whose operands come from packers and whose results pass through an epilogue.
-/// It is made once for a shape; executing it allocates nothing. One plan runs one product at a time.
+/// A prepared product C = epilogue(op(A) op(B)) whose operands come from packers and whose results pass through an
+/// epilogue. It is made once for a shape; executing it allocates nothing. One plan runs one product at a time.
 /// </summary>
 public abstract unsafe class FusedGemmPlan<T, TPackA, TPackB, TEpilogue>
     where T : unmanaged

@@ -1,8 +1,8 @@
 namespace GpuEngine.Core.Cpu.Gemm;
 
 /// <summary>
-/// How a product is cut into blocks. The blocks of k are the only ones that touch the result (each adds its sum to C), so
-/// they depend on the problem alone; everything else may depend on the number of workers.
+/// How a product is cut into blocks. The blocks of k are the only ones that touch the result (each adds its sum to C),
+/// so they depend on the problem alone; everything else may depend on the number of workers.
 /// </summary>
 internal readonly record struct GemmBlocking
 {
@@ -28,7 +28,9 @@ internal readonly record struct GemmBlocking
 
     public int PanelWidth => 2 * Width;
 
-    /// <summary>Blocks for caches of 48 KiB, 1 MiB and a share of the last level; other caches cost a few per cent.</summary>
+    /// <summary>
+    /// Blocks for caches of 48 KiB, 1 MiB and a share of the last level; other caches cost a few per cent.
+    /// </summary>
     /// <param name="problem">Sizes and strides, written out.</param>
     /// <param name="tileRows">Rows of the largest tile.</param>
     /// <param name="width">Elements in a register.</param>
@@ -60,7 +62,9 @@ internal readonly record struct GemmBlocking
         return bytes > (collide ? 128 * 1024 : 1024 * 1024);
     }
 
-    /// <summary>Packing B pays when several tiles of rows reuse it and it does not fit the second-level cache anyway.</summary>
+    /// <summary>
+    /// Packing B pays when several tiles of rows reuse it and it does not fit the second-level cache anyway.
+    /// </summary>
     private static bool PaysB(GemmProblem problem, int tileRows, int elementBytes) =>
         problem.M > 2 * tileRows && (long)problem.K * problem.N * elementBytes > 512 * 1024;
 

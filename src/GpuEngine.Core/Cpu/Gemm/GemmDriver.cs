@@ -4,9 +4,9 @@ using GpuEngine.Core.Cpu.Threading;
 namespace GpuEngine.Core.Cpu.Gemm;
 
 /// <summary>
-/// The loops around the micro-kernel, after Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication" (2008):
-/// blocks of columns, blocks of k, blocks of rows, then panels of B against tiles of A. Panels of B are packed by all workers
-/// together; each worker packs its own rows of A.
+/// The loops around the micro-kernel, after Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication"
+/// (2008): blocks of columns, blocks of k, blocks of rows, then panels of B against tiles of A. Panels of B are packed
+/// by all workers together; each worker packs its own rows of A.
 /// </summary>
 internal sealed unsafe class GemmDriver<T, TVec, TSimd, TPackA, TPackB, TEpilogue>
     : FusedGemmPlan<T, TPackA, TPackB, TEpilogue>, IParallelWork
@@ -42,7 +42,8 @@ internal sealed unsafe class GemmDriver<T, TVec, TSimd, TPackA, TPackB, TEpilogu
     {
         _blocking = GemmBlocking.Choose(problem, TSimd.TileRows, TSimd.Width, sizeof(T), !IsMatrixA, !IsMatrixB);
         _byDots = IsMatrixA && IsMatrixB && SuitsDots(problem);
-        if (_byDots) _blocking = _blocking with { Depth = problem.K, Columns = problem.N, PackA = false, PackB = false };
+        if (_byDots)
+            _blocking = _blocking with { Depth = problem.K, Columns = problem.N, PackA = false, PackB = false };
         _workers = (int)Math.Clamp(problem.MultiplyAdds / WorthAWorker, 1, workers);
         // Whole products need no meeting of the workers; few large ones are worked on together.
         _byBatch = _workers > 1 && problem.Batch >= _workers;
@@ -219,7 +220,8 @@ internal sealed unsafe class GemmDriver<T, TVec, TSimd, TPackA, TPackB, TEpilogu
             for (var i = 0; i < blocks; i++)
             {
                 var (start, end) = WorkerGrid.Part(rowEnd - rowStart, i, blocks);
-                MultiplyRows(&tile, block, worker, packB && i == 0, rowStart + start, end - start, panelStart, panelEnd);
+                MultiplyRows(
+                    &tile, block, worker, packB && i == 0, rowStart + start, end - start, panelStart, panelEnd);
             }
         }
     }
@@ -274,7 +276,9 @@ internal sealed unsafe class GemmDriver<T, TVec, TSimd, TPackA, TPackB, TEpilogu
             }
             tile->Column = block.Column + column;
             var tall = KernelFor(last, tiles.Height, registers, partial, stridedRows);
-            var low = tiles.HighCount == tiles.Count ? tall : KernelFor(last, tiles.Height - 1, registers, partial, stridedRows);
+            var low = tiles.HighCount == tiles.Count
+                ? tall
+                : KernelFor(last, tiles.Height - 1, registers, partial, stridedRows);
             var start = 0;
             for (var i = 0; i < tiles.Count; i++)
             {
@@ -284,7 +288,8 @@ internal sealed unsafe class GemmDriver<T, TVec, TSimd, TPackA, TPackB, TEpilogu
                 {
                     tile->A = a + ((nint)start * block.Depth);
                     tile->AStep = height;
-                    // Packed just before its first use: what the packer prefetches for the next tile arrives during this one.
+                    // Packed just before its first use: what the packer prefetches for the next tile arrives during
+                    // this one.
                     if (panel == panelStart)
                     {
                         _a.Pack<TSimd, TVec>(
@@ -305,7 +310,10 @@ internal sealed unsafe class GemmDriver<T, TVec, TSimd, TPackA, TPackB, TEpilogu
 
     /// <summary>Blocks of k before the last one leave bare sums in C.</summary>
     private static delegate*<TileArguments<T>*, void> KernelFor(
-        bool last, int rows, int registers, bool partial, bool stridedRows) => last
-        ? MicroKernelTable<T, TVec, TSimd, TEpilogue>.Get(rows, registers, partial, stridedRows)
-        : MicroKernelTable<T, TVec, TSimd, BiasEpilogue<T, NoBias, Identity>>.Get(rows, registers, partial, stridedRows);
+        bool last, int rows, int registers, bool partial, bool stridedRows)
+    {
+        if (last) return MicroKernelTable<T, TVec, TSimd, TEpilogue>.Get(rows, registers, partial, stridedRows);
+        return MicroKernelTable<T, TVec, TSimd, BiasEpilogue<T, NoBias, Identity>>.Get(
+            rows, registers, partial, stridedRows);
+    }
 }

@@ -34,7 +34,9 @@ public readonly record struct GemmOptions()
     /// <summary>Elements between the biases of two products of a batch; 0 when they share one.</summary>
     public nint BiasStride { get; init; }
 
-    /// <summary>The most workers to use; small products use fewer. The result does not depend on it, bit for bit.</summary>
+    /// <summary>
+    /// The most workers to use; small products use fewer. The result does not depend on it, bit for bit.
+    /// </summary>
     public int Workers { get; init; } = 1;
 
     /// <summary>The instruction set, to test one or to compare them.</summary>

@@ -1,9 +1,9 @@
 namespace GpuEngine.Core.Cpu.Gemm;
 
 /// <summary>
-/// C[m,n] = op(A)[m,k] op(B)[k,n], or C += with <see cref="Accumulate"/>; row-major; a batch of products at fixed strides.
-/// op(X) is X, or its transpose: A is stored as [m,k] or, with <see cref="TransA"/>, as [k,m]; B as [k,n] or [n,k].
-/// Strides count elements. C must not overlap A or B.
+/// C[m,n] = op(A)[m,k] op(B)[k,n], or C += with <see cref="Accumulate"/>; row-major; a batch of products at fixed
+/// strides. op(X) is X, or its transpose: A is stored as [m,k] or, with <see cref="TransA"/>, as [k,m]; B as [k,n] or
+/// [n,k]. Strides count elements. C must not overlap A or B.
 /// </summary>
 public readonly record struct GemmProblem(int M, int N, int K)
 {
@@ -54,13 +54,13 @@ public readonly record struct GemmProblem(int M, int N, int K)
         Check("B", full.Ldb, TransB ? K : N);
         Check("C", full.Ldc, N);
         if (Batch > 1 && M > 0 && StrideC < ((M - 1) * full.Ldc) + N)
-            throw new ArgumentException($"Batches of C overlap: a stride of {StrideC} elements for {M} rows of {full.Ldc}.");
+            throw new ArgumentException($"Batches of C overlap: {StrideC} elements apart, {M} rows of {full.Ldc}.");
         return full;
     }
 
     private static void Check(string name, nint stride, int width)
     {
         if (stride < width)
-            throw new ArgumentException($"The row stride of {name} is {stride} elements, less than its width of {width}.");
+            throw new ArgumentException($"The row stride of {name} is {stride} elements, less than its width {width}.");
     }
 }

@@ -9,11 +9,11 @@ public unsafe interface IPanelPacker<T>
     where T : unmanaged
 {
     /// <summary>
-    /// Writes elements x of [<paramref name="x0"/>, x0 + <paramref name="count"/>) at depths k of [<paramref name="k0"/>,
-    /// k0 + <paramref name="depth"/>) to <c>panel[(k - k0) * width + (x - x0)]</c>, where x is the row of op(A) or the
-    /// column of op(B). Elements from count to width are padding: anything, best finite. Up to
-    /// <see cref="StridedMatrix{T}.Overrun"/> elements behind a panel of A may be overwritten (panels of one worker are packed in
-    /// ascending order); nothing behind a panel of B may be.
+    /// Writes elements x of [<paramref name="x0"/>, x0 + <paramref name="count"/>) at depths k of
+    /// [<paramref name="k0"/>, k0 + <paramref name="depth"/>) to <c>panel[(k - k0) * width + (x - x0)]</c>, where x is
+    /// the row of op(A) or the column of op(B). Elements from count to width are padding: anything, best finite. Up to
+    /// <see cref="StridedMatrix{T}.Overrun"/> elements behind a panel of A may be overwritten (panels of one worker
+    /// are packed in ascending order); nothing behind a panel of B may be.
     /// </summary>
     void Pack<TSimd, TVec>(T* panel, int width, nint batch, nint k0, int depth, nint x0, int count)
         where TSimd : struct, ISimd<TVec, T>

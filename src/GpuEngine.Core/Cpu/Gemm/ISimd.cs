@@ -14,7 +14,9 @@ public unsafe interface ISimd<TVec, T>
     /// <summary>Elements in a register.</summary>
     static abstract int Width { get; }
 
-    /// <summary>Rows of the largest tile of C: with two registers per row, all accumulators stay in registers.</summary>
+    /// <summary>
+    /// Rows of the largest tile of C: with two registers per row, all accumulators stay in registers.
+    /// </summary>
     static abstract int TileRows { get; }
 
     /// <summary>Rows that one call of <see cref="Transpose"/> takes.</summary>
@@ -63,8 +65,8 @@ public unsafe interface ISimd<TVec, T>
     static abstract T Sum(TVec value);
 
     /// <summary>
-    /// Reads <see cref="Width"/> consecutive elements at each of <see cref="TransposeRows"/> row addresses and writes them
-    /// as columns: element j of row i goes to <c>destination[j * step + i]</c>.
+    /// Reads <see cref="Width"/> consecutive elements at each of <see cref="TransposeRows"/> row addresses and writes
+    /// them as columns: element j of row i goes to <c>destination[j * step + i]</c>.
     /// </summary>
     static abstract void Transpose(T** rows, T* destination, nint step);
 }

@@ -3,7 +3,9 @@ using GpuEngine.Core.Cpu.Threading;
 
 namespace GpuEngine.Core.Cpu.Gemm;
 
-/// <summary>The plan of a product of matrices in memory: it builds the packers and the epilogue from the pointers of a call.</summary>
+/// <summary>
+/// The plan of a product of matrices in memory: it builds the packers and the epilogue from the pointers of a call.
+/// </summary>
 internal sealed unsafe class MatrixPlan<T, TAxis, TActivation> : GemmPlan<T>
     where T : unmanaged, INumber<T>
     where TAxis : unmanaged, IBiasAxis
@@ -14,7 +16,8 @@ internal sealed unsafe class MatrixPlan<T, TAxis, TActivation> : GemmPlan<T>
     private readonly bool _swapped;
 
     /// <param name="problem">As the caller put it.</param>
-    /// <param name="canonical">As <see cref="VectorForms"/> puts it; its bias runs along <typeparamref name="TAxis"/>.</param>
+    /// <param name="canonical">As <see cref="VectorForms"/> puts it; its bias runs along
+    /// <typeparamref name="TAxis"/>.</param>
     /// <param name="swapped">Whether A and B change places in it.</param>
     /// <param name="options">How to compute it.</param>
     public MatrixPlan(GemmProblem problem, GemmProblem canonical, bool swapped, GemmOptions options)

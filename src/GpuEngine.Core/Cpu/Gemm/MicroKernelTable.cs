@@ -1,8 +1,8 @@
 namespace GpuEngine.Core.Cpu.Gemm;
 
 /// <summary>
-/// The compiled micro-kernels of one instruction set and epilogue, found by the tile's numbers. Entries are made when they
-/// are first asked for, so a program compiles the few kernels that its shapes need.
+/// The compiled micro-kernels of one instruction set and epilogue, found by the tile's numbers. Entries are made when
+/// they are first asked for, so a program compiles the few kernels that its shapes need.
 /// </summary>
 internal static unsafe class MicroKernelTable<T, TVec, TSimd, TEpilogue>
     where T : unmanaged

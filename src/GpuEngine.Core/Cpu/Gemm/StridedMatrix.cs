@@ -3,8 +3,8 @@ using System.Runtime.CompilerServices;
 namespace GpuEngine.Core.Cpu.Gemm;
 
 /// <summary>
-/// An operand in memory: element x (row of op(A), column of op(B)) at depth k lies at <c>data[x * xStride + k * kStride]</c>.
-/// One of the two strides is 1.
+/// An operand in memory: element x (row of op(A), column of op(B)) at depth k lies at <c>data[x * xStride + k *
+/// kStride]</c>. One of the two strides is 1.
 /// </summary>
 public readonly unsafe struct StridedMatrix<T>(T* data, nint xStride, nint kStride, nint batchStride) : IPanelPacker<T>
     where T : unmanaged
@@ -79,8 +79,8 @@ public readonly unsafe struct StridedMatrix<T>(T* data, nint xStride, nint kStri
             return;
         }
         var rows = stackalloc T*[4];
-        // Groups of rows from the last to the first: a group writes whole, so the last one spills into the first rows of the
-        // next depth, and those are written after it.
+        // Groups of rows from the last to the first: a group writes whole, so the last one spills into the first rows
+        // of the next depth, and those are written after it.
         var group = TSimd.TransposeRows;
         for (var x = (width - 1) / group * group; x >= 0; x -= group)
         {

@@ -12,7 +12,9 @@ internal interface ITile
     /// <summary>Whether the last register of a row reaches over the edge of C and is masked.</summary>
     static abstract bool Partial { get; }
 
-    /// <summary>Whether rows of A lie apart by a stride (a row-major A read in place) or side by side (packed, transposed).</summary>
+    /// <summary>
+    /// Whether rows of A lie apart by a stride (a row-major A read in place) or side by side (packed, transposed).
+    /// </summary>
     static abstract bool StridedRows { get; }
 }
 

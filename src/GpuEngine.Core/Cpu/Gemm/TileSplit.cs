@@ -1,8 +1,8 @@
 namespace GpuEngine.Core.Cpu.Gemm;
 
 /// <summary>
-/// Rows cut into tiles of nearly equal height: the first <see cref="HighCount"/> have <see cref="Height"/> rows, the others one
-/// less. 128 rows are eight tiles of 13 and two of 12 rather than nine of 14 and a poor one of 2.
+/// Rows cut into tiles of nearly equal height: the first <see cref="HighCount"/> have <see cref="Height"/> rows, the
+/// others one less. 128 rows are eight tiles of 13 and two of 12 rather than nine of 14 and a poor one of 2.
 /// </summary>
 internal readonly struct TileSplit
 {

@@ -1,12 +1,14 @@
 namespace GpuEngine.Core.Cpu.Gemm;
 
 /// <summary>
-/// A matrix with one row or column can be described in more than one way. These are the descriptions that suit the kernels,
-/// which run along the columns of C and along k.
+/// A matrix with one row or column can be described in more than one way. These are the descriptions that suit the
+/// kernels, which run along the columns of C and along k.
 /// </summary>
 internal static class VectorForms
 {
-    /// <summary>The same product, possibly as its transpose C^T = op(B)^T op(A)^T, in which A and B change places.</summary>
+    /// <summary>
+    /// The same product, possibly as its transpose C^T = op(B)^T op(A)^T, in which A and B change places.
+    /// </summary>
     public static (GemmProblem Problem, bool Swapped) Canonical(GemmProblem problem)
     {
         // A column C = A^T x with a row-major A: as the row x^T A it has whole registers.
@@ -27,8 +29,9 @@ internal static class VectorForms
             };
         }
         // A contiguous vector along k is stored [k, 1] as well as [1, k].
-        if (problem is { M: 1, TransA: true, Lda: 1 }) problem = problem with { TransA = false, Lda = Math.Max(1, problem.K) };
-        if (problem is { N: 1, TransB: false, Ldb: 1 }) problem = problem with { TransB = true, Ldb = Math.Max(1, problem.K) };
+        var contiguous = Math.Max(1, problem.K);
+        if (problem is { M: 1, TransA: true, Lda: 1 }) problem = problem with { TransA = false, Lda = contiguous };
+        if (problem is { N: 1, TransB: false, Ldb: 1 }) problem = problem with { TransB = true, Ldb = contiguous };
         return (problem, swap);
     }
 }

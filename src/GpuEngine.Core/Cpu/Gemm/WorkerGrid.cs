@@ -1,6 +1,8 @@
 namespace GpuEngine.Core.Cpu.Gemm;
 
-/// <summary>The workers laid out over the rows and columns of C. Each owns a fixed rectangle; nobody shares a sum.</summary>
+/// <summary>
+/// The workers laid out over the rows and columns of C. Each owns a fixed rectangle; nobody shares a sum.
+/// </summary>
 internal readonly record struct WorkerGrid(int Down, int Across)
 {
     public int Workers => Down * Across;
@@ -19,7 +21,8 @@ internal readonly record struct WorkerGrid(int Down, int Across)
                 var rows = Math.Ceiling((double)problem.M / down);
                 var panels = Math.Ceiling(Math.Ceiling((double)problem.N / blocking.PanelWidth) / across);
                 var columns = Math.Min(problem.N, panels * blocking.PanelWidth);
-                // Workers side by side pack the same rows of A, and moving an element costs about as much as 16 multiply-adds.
+                // Workers side by side pack the same rows of A, and moving an element costs about as much as 16
+                // multiply-adds.
                 var cost = (rows * columns) + (blocking.PackA ? 16 * rows : 0);
                 if (cost >= bestCost) continue;
                 best = new WorkerGrid(down, across);

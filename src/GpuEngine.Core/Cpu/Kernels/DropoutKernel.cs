@@ -23,6 +23,7 @@ internal sealed unsafe class DropoutKernel<T>(Node node) : CpuKernel where T : u
     protected override bool IsParallel => _elements >= 8192;
 
     [SkipLocalsInit]
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public override void Execute(int worker, int workers)
     {
         var (seed, offset) = ((ulong)In<long>(1)[0], (uint)In<long>(1)[1]);
@@ -37,7 +38,9 @@ internal sealed unsafe class DropoutKernel<T>(Node node) : CpuKernel where T : u
             var x = In<T>(0) + at;
             var y = Out<T>(0) + at;
             var scale = Vector512.Create(_scale);
-            for (var i = 0; i < n; i += Vector512<T>.Count) Lanes.Store(y + i, n - i, Lanes.Load(x + i, n - i) * scale & Kept(words + i));
+            var i = 0;
+            for (; i <= n - Vector512<T>.Count; i += Vector512<T>.Count) (Vector512.Load(x + i) * scale & Kept(words + i)).Store(y + i);
+            if (i < n) Lanes.Store(y + i, n - i, Lanes.Load(x + i, n - i) * scale & Kept(words + i));
         }
     }
 

@@ -3,8 +3,10 @@ using System.Runtime.ExceptionServices;
 namespace GpuEngine.Core.Cpu.Threading;
 
 /// <summary>
-/// A fixed team of threads for fork-join work. <see cref="Run"/> costs about a microsecond while the team is hot and
-/// allocates nothing; idle workers sleep after some tens of microseconds (see <see cref="ParkingPlace"/>).
+/// A fixed team of threads for fork-join work. <see cref="Run"/> costs less than a microsecond while the team is hot
+/// and allocates nothing; idle threads sleep after some tens of microseconds (see <see cref="ParkingPlace"/>).
+/// The shares of a run are claimed: a thread that the system does not schedule in time loses its share to one that is
+/// awake, so that a busy machine slows a run down in proportion and no more.
 /// </summary>
 public sealed class CpuPool : IDisposable
 {
@@ -12,13 +14,17 @@ public sealed class CpuPool : IDisposable
     private readonly ParkingPlace[] _places;
     private readonly ParkingPlace _callerPlace = new();
     private PaddedCounter _epoch;
+    private PaddedCounter _finished;
     private PaddedCounter _running;
+    private PaddedClaims _claims;
     private IParallelWork? _work;
     private ExceptionDispatchInfo? _failure;
     private int _busy;
     private volatile bool _stopping;
 
-    /// <summary>Starts a team of <paramref name="threads"/> workers, the caller of <see cref="Run"/> being one of them.</summary>
+    /// <summary>
+    /// Starts a team of <paramref name="threads"/> workers, the caller of <see cref="Run"/> being one of them.
+    /// </summary>
     /// <exception cref="ArgumentOutOfRangeException"><paramref name="threads"/> is less than 1.</exception>
     public CpuPool(int threads)
     {
@@ -28,9 +34,8 @@ public sealed class CpuPool : IDisposable
         _places = new ParkingPlace[threads - 1];
         for (var i = 0; i < _team.Length; i++)
         {
-            var worker = i + 1;
-            _places[i] = new ParkingPlace();
-            _team[i] = new Thread(() => Serve(worker)) { IsBackground = true, Name = $"CpuPool {worker}" };
+            var place = _places[i] = new ParkingPlace();
+            _team[i] = new Thread(() => Live(place)) { IsBackground = true, Name = $"CpuPool {i + 1}" };
             _team[i].Start();
         }
     }
@@ -42,10 +47,12 @@ public sealed class CpuPool : IDisposable
     public int Threads { get; }
 
     /// <summary>
-    /// Executes <paramref name="work"/> on every worker and returns when all have finished. What the workers wrote is
-    /// visible to the caller. When some of them threw, the first exception is thrown again here.
+    /// Executes <paramref name="work"/> once for every worker number and returns when all have finished. What they
+    /// wrote is visible to the caller. When some of them threw, the first exception is thrown again here. One thread
+    /// may execute several numbers, one after the other: they must not wait for each other.
     /// </summary>
-    /// <exception cref="InvalidOperationException">The pool is already running something: calls must not nest or overlap.</exception>
+    /// <exception cref="InvalidOperationException">The pool is already running something: calls must not nest or
+    /// overlap.</exception>
     public void Run(IParallelWork work)
     {
         ArgumentNullException.ThrowIfNull(work);
@@ -78,34 +85,43 @@ public sealed class CpuPool : IDisposable
 
     private void Fork(IParallelWork work)
     {
+        var epoch = _epoch.Value + 1;
         _work = work;
-        Volatile.Write(ref _running.Value, _team.Length);
-        // A full fence: either a worker that is about to sleep sees the new epoch, or we see that it sleeps.
+        _running.Value = Threads;
+        _claims.Open(epoch, firstShare: 1);
+        // A full fence: either a thread that is about to sleep sees the new epoch, or we see that it sleeps.
         Interlocked.Increment(ref _epoch.Value);
         foreach (var place in _places) place.Wake();
-        Guard(work, 0);
-        _callerPlace.WaitUntil(ref _running.Value, 0);
+        Guard(work, 0, epoch);
+        Serve(epoch);
+        _callerPlace.WaitWhile(ref _finished.Value, epoch - 1);
         _work = null;
         if (_failure is not { } failure) return;
         _failure = null;
         failure.Throw();
     }
 
-    private void Serve(int worker)
+    private void Live(ParkingPlace place)
     {
-        var place = _places[worker - 1];
-        var seen = 0;
+        var epoch = 0;
         while (true)
         {
-            // Exactly one step per Run: nobody starts the next before everyone has finished this one.
-            place.WaitUntil(ref _epoch.Value, ++seen);
+            place.WaitWhile(ref _epoch.Value, epoch);
+            epoch = Volatile.Read(ref _epoch.Value);
             if (_stopping) return;
-            Guard(_work!, worker);
-            if (Interlocked.Decrement(ref _running.Value) == 0) _callerPlace.Wake();
+            Serve(epoch);
         }
     }
 
-    private void Guard(IParallelWork work, int worker)
+    /// <summary>
+    /// Executes shares of a run until none is left. A claimed share keeps the run, and so its work, alive.
+    /// </summary>
+    private void Serve(int epoch)
+    {
+        while (_claims.TryClaim(epoch, Threads, out var share)) Guard(_work!, share, epoch);
+    }
+
+    private void Guard(IParallelWork work, int worker, int epoch)
     {
         try
         {
@@ -117,5 +133,8 @@ public sealed class CpuPool : IDisposable
         {
             Interlocked.CompareExchange(ref _failure, ExceptionDispatchInfo.Capture(e), null);
         }
+        if (Interlocked.Decrement(ref _running.Value) != 0) return;
+        Interlocked.Exchange(ref _finished.Value, epoch);
+        _callerPlace.Wake();
     }
 }

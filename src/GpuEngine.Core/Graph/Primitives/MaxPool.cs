@@ -29,14 +29,9 @@ public sealed record MaxPoolOp(Ints Kernel, Ints Stride, Ints Padding, Ints Dila
         return [x with { Shape = y }, new TensorType(DType.I32, y)];
     }
 
-    public override Tensor?[] Gradient(Node node, IReadOnlyList<Tensor?> outputGradients)
-    {
-        if (outputGradients[0] is not { } g) return [null];
-        var x = node.Inputs[0].Shape;
-        var (planes, window) = ((int)x.Product(0, 2), (int)node.Outputs[0].Shape.Product(2, 4));
-        var flat = F.ScatterAdd(F.Reshape(g, [planes, window]), F.Reshape(node.Outputs[1], [planes, window]), x[2] * x[3]);
-        return [F.Reshape(flat, x)];
-    }
+    public override Tensor?[] Gradient(Node node, IReadOnlyList<Tensor?> outputGradients) => outputGradients[0] is { } g
+        ? [new MaxPoolBackwardOp(this, node.Inputs[0].Shape).Apply(g, node.Outputs[1]).Outputs[0]]
+        : [null];
 
     public override Cost Cost(Node node) => Graph.Cost.Streaming(node, node.Outputs[0].Type.Elements * Kernel[0] * Kernel[1]);
 

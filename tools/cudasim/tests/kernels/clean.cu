@@ -24,8 +24,9 @@ extern "C" __global__ void __launch_bounds__(256) transpose(float* out, const fl
 // batch_norm over N rows of C channels, one warp's lanes on 32 neighbouring channels, warps over the rows; x is kept in
 // shared memory so that it is read once. Grid: C / 32 blocks.
 template <class T, int Warps>
-__global__ void __launch_bounds__(Warps * 32) batch_norm(T* y, float* mean, float* variance, const T* x, const float* gamma, const float* beta,
-                                                         int rows, int channels, float eps) {
+__global__ void __launch_bounds__(Warps * 32)
+    batch_norm(T* y, float* mean, float* variance, const T* x, const float* gamma, const float* beta, int rows,
+               int channels, float eps) {
     DYNAMIC_SHARED(float, kept);  // rows x 32
     __shared__ Moments<float> partial[Warps][32];
     const int lane = threadIdx.x, warp = threadIdx.y, c = blockIdx.x * 32 + lane;
@@ -44,11 +45,13 @@ __global__ void __launch_bounds__(Warps * 32) batch_norm(T* y, float* mean, floa
         variance[c] = m.variance();
     }
     const float scale = gamma[c] * rsqrtf(m.variance() + eps), shift = beta[c] - m.mean * scale;
-    for (int r = warp; r < rows; r += Warps) y[static_cast<i64>(r) * channels + c] = from_float<T>(kept[r * 32 + lane] * scale + shift);
+    for (int r = warp; r < rows; r += Warps)
+        y[static_cast<i64>(r) * channels + c] = from_float<T>(kept[r * 32 + lane] * scale + shift);
 }
 
 // Adam over a flat arena, four parameters per thread; step and rate come from memory.
-extern "C" __global__ void __launch_bounds__(256) adam(float* p, float* m, float* v, const float* g, const float* rate, int n) {
+extern "C" __global__ void __launch_bounds__(256)
+    adam(float* p, float* m, float* v, const float* g, const float* rate, int n) {
     const i64 i = global_thread() * 4;
     if (i + 4 > n) return;
     auto p4 = load<4>(p + i), m4 = load<4>(m + i), v4 = load<4>(v + i);

@@ -8,7 +8,8 @@
 
 using namespace gpuengine;
 
-extern "C" __global__ void convert(u16* out_bf16, u16* out_f16, float* back_bf16, float* back_f16, const float* in, int n) {
+extern "C" __global__ void convert(u16* out_bf16, u16* out_f16, float* back_bf16, float* back_f16, const float* in,
+                                   int n) {
     const i64 i = global_thread();
     if (i >= n) return;
     const bf16 b = from_float<bf16>(in[i]);

@@ -1,6 +1,7 @@
 // Kernels with one bug each, and next to some of them the same kernel without it.
 
-// ---- Barriers and shared memory ---------------------------------------------------------------------------------------
+// ---- Barriers and shared memory
+// ---------------------------------------------------------------------------------------
 extern "C" __global__ void missing_barrier(float* out, const float* in) {
     __shared__ float buffer[128];
     buffer[threadIdx.x] = in[threadIdx.x];
@@ -39,9 +40,7 @@ extern "C" __global__ void shared_write_write(float* out) {
     if (threadIdx.x == 0) *out = value;
 }
 
-extern "C" __global__ void global_race(float* out) {
-    out[threadIdx.x / 2] = threadIdx.x;
-}
+extern "C" __global__ void global_race(float* out) { out[threadIdx.x / 2] = threadIdx.x; }
 
 extern "C" __global__ void global_race_between_blocks(float* out, const float* in) {
     if (threadIdx.x == 0) out[0] = in[blockIdx.x];
@@ -49,7 +48,8 @@ extern "C" __global__ void global_race_between_blocks(float* out, const float* i
 
 extern "C" __global__ void bytes_of_one_word(unsigned char* out) { out[threadIdx.x] = threadIdx.x; }
 
-// ---- Bounds -----------------------------------------------------------------------------------------------------------
+// ---- Bounds
+// -----------------------------------------------------------------------------------------------------------
 extern "C" __global__ void global_read_past_end(float* out, const float* in, int n) {
     if (threadIdx.x <= n) out[0] = in[threadIdx.x] + (threadIdx.x == n ? 0 : 0);
 }
@@ -79,7 +79,8 @@ extern "C" __global__ void dynamic_write_past_end(float* out) {
 extern "C" __global__ void vector_read_past_end(float4* out, const float4* in) { out[0] = in[1]; }
 extern "C" __global__ void null_pointer(float* out, const float* in) { out[0] = in[threadIdx.x]; }
 
-// ---- Initialisation, lifetime, alignment ------------------------------------------------------------------------------
+// ---- Initialisation, lifetime, alignment
+// ------------------------------------------------------------------------------
 extern "C" __global__ void read_one(float* out, const float* in, int i) { out[0] = in[i]; }
 extern "C" __global__ void uninitialised_shared(float* out) {
     __shared__ float buffer[64];
@@ -87,9 +88,12 @@ extern "C" __global__ void uninitialised_shared(float* out) {
     __syncthreads();
     out[threadIdx.x] = buffer[threadIdx.x];
 }
-extern "C" __global__ void misaligned_vector(float4* out, const float* in) { out[0] = *reinterpret_cast<const float4*>(in + 1); }
+extern "C" __global__ void misaligned_vector(float4* out, const float* in) {
+    out[0] = *reinterpret_cast<const float4*>(in + 1);
+}
 
-// ---- Divergence -------------------------------------------------------------------------------------------------------
+// ---- Divergence
+// -------------------------------------------------------------------------------------------------------
 extern "C" __global__ void divergent_barrier(float* out) {
     if (threadIdx.x < 32) {
         out[threadIdx.x] = 1.0f;
@@ -105,8 +109,10 @@ extern "C" __global__ void barrier_after_exit(float* out) {
     out[threadIdx.x] = 1.0f;
 }
 extern "C" __global__ void barrier_and_warp_wait(float* out) {
-    if (threadIdx.x % 32 < 16) __syncwarp();
-    else __syncthreads();
+    if (threadIdx.x % 32 < 16)
+        __syncwarp();
+    else
+        __syncthreads();
     out[threadIdx.x] = 1.0f;
 }
 extern "C" __global__ void shuffle_from_exited(float* out) {
@@ -123,7 +129,8 @@ extern "C" __global__ void shuffle_without_own_bit(float* out) {
     out[lane] = lane < 16 ? __shfl_sync(0x0000ffffu, (float)lane, 0) : __shfl_sync(0x0000ffffu, (float)lane, 0);
 }
 
-// ---- Order between blocks ---------------------------------------------------------------------------------------------
+// ---- Order between blocks
+// ---------------------------------------------------------------------------------------------
 __device__ void finish(float* out, float* partial, unsigned* counter, bool fence) {
     __shared__ bool last;
     if (threadIdx.x == 0) {
@@ -138,10 +145,15 @@ __device__ void finish(float* out, float* partial, unsigned* counter, bool fence
         *out = s;
     }
 }
-extern "C" __global__ void last_block_without_fence(float* out, float* partial, unsigned* counter) { finish(out, partial, counter, false); }
-extern "C" __global__ void last_block_with_fence(float* out, float* partial, unsigned* counter) { finish(out, partial, counter, true); }
+extern "C" __global__ void last_block_without_fence(float* out, float* partial, unsigned* counter) {
+    finish(out, partial, counter, false);
+}
+extern "C" __global__ void last_block_with_fence(float* out, float* partial, unsigned* counter) {
+    finish(out, partial, counter, true);
+}
 
-// ---- Traffic ----------------------------------------------------------------------------------------------------------
+// ---- Traffic
+// ----------------------------------------------------------------------------------------------------------
 extern "C" __global__ void copy(float* out, const float* in) {
     const int i = blockIdx.x * blockDim.x + threadIdx.x;
     out[i] = in[i];
@@ -162,6 +174,8 @@ extern "C" __global__ void bank_conflict(float* out, int stride) {
     out[threadIdx.x] = buffer[threadIdx.x * stride];
 }
 extern "C" __global__ void half_the_lanes(float* out, const float* in) {
-    if (threadIdx.x & 1) out[threadIdx.x] = in[threadIdx.x];
-    else out[threadIdx.x] = 0.0f;
+    if (threadIdx.x & 1)
+        out[threadIdx.x] = in[threadIdx.x];
+    else
+        out[threadIdx.x] = 0.0f;
 }

@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
 using GpuEngine.Core.Graph;
 
@@ -64,6 +65,7 @@ internal static class ActivationKernels
 
         protected override bool IsParallel => _elements >= 16384;
 
+        [MethodImpl(MethodImplOptions.AggressiveOptimization)]
         public override void Execute(int worker, int workers)
         {
             var (start, end) = Share(_elements, worker, workers, Lanes.Grain);
@@ -83,6 +85,7 @@ internal static class ActivationKernels
 
         protected override bool IsParallel => _elements >= 16384;
 
+        [MethodImpl(MethodImplOptions.AggressiveOptimization)]
         public override void Execute(int worker, int workers)
         {
             var (start, end) = Share(_elements, worker, workers, Lanes.Grain);

@@ -30,7 +30,7 @@ internal readonly struct PReluFunctor<T> : IChannelFunctor<T> where T : unmanage
     public static int Count => 1;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector512<T> Forward(Vector512<T> x, in ChannelNumbers<T> p) => Select(Vector512.GreaterThan(x, Vector512<T>.Zero), x, x * p.A);
+    public static Vector512<T> Forward(Vector512<T> x, in ChannelNumbers<T> p) => Vector512.ConditionalSelect(Vector512.GreaterThan(x, Vector512<T>.Zero), x, x * p.A);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector512<T> Backward(Vector512<T> dy, Vector512<T> x, in ChannelNumbers<T> p, out ChannelNumbers<T> gradients)
@@ -38,7 +38,7 @@ internal readonly struct PReluFunctor<T> : IChannelFunctor<T> where T : unmanage
         var positive = Vector512.GreaterThan(x, Vector512<T>.Zero);
         gradients = default;
         gradients.A = Vector512.AndNot(dy * x, positive);
-        return Select(positive, dy, dy * p.A);
+        return Vector512.ConditionalSelect(positive, dy, dy * p.A);
     }
 }
 
@@ -50,8 +50,8 @@ internal readonly struct SReluFunctor<T> : IChannelFunctor<T> where T : unmanage
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector512<T> Forward(Vector512<T> x, in ChannelNumbers<T> p)
     {
-        var left = Select(Vector512.LessThanOrEqual(x, p.C), Fma(p.D, x - p.C, p.C), x);
-        return Select(Vector512.GreaterThanOrEqual(x, p.A), Fma(p.B, x - p.A, p.A), left);
+        var left = Vector512.ConditionalSelect(Vector512.LessThanOrEqual(x, p.C), Fma(p.D, x - p.C, p.C), x);
+        return Vector512.ConditionalSelect(Vector512.GreaterThanOrEqual(x, p.A), Fma(p.B, x - p.A, p.A), left);
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -59,10 +59,10 @@ internal readonly struct SReluFunctor<T> : IChannelFunctor<T> where T : unmanage
     {
         var right = Vector512.GreaterThanOrEqual(x, p.A);
         var left = Vector512.AndNot(Vector512.LessThanOrEqual(x, p.C), right);
-        gradients.A = dy * (All<T>(1) - p.B) & right;
+        gradients.A = dy * (Vector512<T>.One - p.B) & right;
         gradients.B = dy * (x - p.A) & right;
-        gradients.C = dy * (All<T>(1) - p.D) & left;
+        gradients.C = dy * (Vector512<T>.One - p.D) & left;
         gradients.D = dy * (x - p.C) & left;
-        return Select(right, dy * p.B, Select(left, dy * p.D, dy));
+        return Vector512.ConditionalSelect(right, dy * p.B, Vector512.ConditionalSelect(left, dy * p.D, dy));
     }
 }

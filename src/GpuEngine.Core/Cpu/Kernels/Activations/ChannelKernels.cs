@@ -91,6 +91,7 @@ internal static class ChannelKernels
         protected abstract void Rows(long item, long start, long end);
 
         /// <summary>A channel's numbers in every lane.</summary>
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
         protected ChannelNumbers<T> Broadcast(long channel)
         {
             ChannelNumbers<T> p = default;
@@ -103,6 +104,7 @@ internal static class ChannelKernels
         }
 
         /// <summary>The numbers of neighbouring channels.</summary>
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
         protected ChannelNumbers<T> Neighbours(long channel, int count)
         {
             ChannelNumbers<T> p = default;
@@ -117,6 +119,7 @@ internal static class ChannelKernels
 
     private sealed unsafe class Forward<T, TFunctor>(Node node) : Walk<T, TFunctor>(node, 0) where T : unmanaged where TFunctor : struct, IChannelFunctor<T>
     {
+        [MethodImpl(MethodImplOptions.AggressiveOptimization)]
         protected override void Plane(long item, long channel, long at, long count)
         {
             var p = Broadcast(channel);
@@ -127,17 +130,19 @@ internal static class ChannelKernels
             if (i < count) Lanes.Store(y + i, (int)(count - i), TFunctor.Forward(Lanes.Load(x + i, (int)(count - i)), p));
         }
 
+        [MethodImpl(MethodImplOptions.AggressiveOptimization)]
         protected override void Rows(long item, long start, long end)
         {
-            for (var c = 0L; c < Channels; c += Vector512<T>.Count)
+            var whole = Channels / Vector512<T>.Count * Vector512<T>.Count;
+            for (var row = start; row < end; row++)
             {
-                var count = (int)Math.Min(Vector512<T>.Count, Channels - c);
-                var p = Neighbours(c, count);
-                for (var row = start; row < end; row++)
-                {
-                    var at = row * Channels + c;
-                    Lanes.Store(Out<T>(0) + at, count, TFunctor.Forward(Lanes.Load(In<T>(0) + at, count), p));
-                }
+                var x = In<T>(0) + row * Channels;
+                var y = Out<T>(0) + row * Channels;
+                for (var c = 0L; c < whole; c += Vector512<T>.Count)
+                    TFunctor.Forward(Vector512.Load(x + c), Neighbours(c, Vector512<T>.Count)).Store(y + c);
+                if (whole == Channels) continue;
+                var rest = (int)(Channels - whole);
+                Lanes.Store(y + whole, rest, TFunctor.Forward(Lanes.Load(x + whole, rest), Neighbours(whole, rest)));
             }
         }
     }
@@ -145,15 +150,15 @@ internal static class ChannelKernels
     private sealed unsafe class Backward<T, TFunctor>(Node node) : Walk<T, TFunctor>(node, 1)
         where T : unmanaged, INumber<T> where TFunctor : struct, IChannelFunctor<T>
     {
-        /// <summary>Per item: Count sums (by plane), or Count rows of Channels sums (by row), in double.</summary>
+        /// <summary>Per item: Count sums (by plane), or Count rows of Channels sums (by row).</summary>
         private long SumsPerItem => TFunctor.Count * (IsByRow ? Channels : 1);
 
-        public override long WorkspaceBytes => Items * SumsPerItem * sizeof(double);
+        public override long WorkspaceBytes => Items * SumsPerItem * sizeof(T);
 
         public override void Run(CpuPool pool)
         {
             base.Run(pool);
-            var sums = (double*)Workspace;
+            var sums = (T*)Workspace;
             for (var k = 0; k < TFunctor.Count; k++)
             {
                 for (var c = 0L; c < Channels; c++)
@@ -161,13 +166,13 @@ internal static class ChannelKernels
                     var total = 0.0;
                     if (IsByRow)
                     {
-                        for (var item = 0L; item < Items; item++) total += sums[item * SumsPerItem + k * Channels + c];
+                        for (var item = 0L; item < Items; item++) total += double.CreateTruncating(sums[item * SumsPerItem + k * Channels + c]);
                     }
                     else
                     {
                         for (var plane = c; plane < Planes; plane += Channels)
                         {
-                            for (var i = 0L; i < ItemsPerPlane; i++) total += sums[(plane * ItemsPerPlane + i) * SumsPerItem + k];
+                            for (var i = 0L; i < ItemsPerPlane; i++) total += double.CreateTruncating(sums[(plane * ItemsPerPlane + i) * SumsPerItem + k]);
                         }
                     }
 
@@ -176,71 +181,76 @@ internal static class ChannelKernels
             }
         }
 
+        [MethodImpl(MethodImplOptions.AggressiveOptimization)]
         protected override void Plane(long item, long channel, long at, long count)
         {
-            var p = Broadcast(channel);
-            ChannelNumbers<T> total = default;
             var dy = In<T>(0) + at;
             var x = In<T>(1) + at;
             var dx = Out<T>(0) + at;
-            var i = 0L;
-            for (; i <= count - Vector512<T>.Count; i += Vector512<T>.Count)
-            {
-                TFunctor.Backward(Vector512.Load(dy + i), Vector512.Load(x + i), p, out var g).Store(dx + i);
-                Add(ref total, g);
-            }
-
-            if (i < count)
+            var whole = count / Vector512<T>.Count * Vector512<T>.Count;
+            ChannelNumbers<T> total = default;
+            if (whole < count)
             {
                 // The lanes beyond the end have dy = 0 and add nothing.
-                var rest = (int)(count - i);
-                Lanes.Store(dx + i, rest, TFunctor.Backward(Lanes.Load(dy + i, rest), Lanes.Load(x + i, rest), p, out var g));
-                Add(ref total, g);
+                var rest = (int)(count - whole);
+                var (g0, x0) = (Lanes.Load(dy + whole, rest), Lanes.Load(x + whole, rest));
+                Lanes.Store(dx + whole, rest, TFunctor.Backward(g0, x0, Broadcast(channel), out total));
             }
 
-            var sums = (double*)Workspace + item * SumsPerItem;
-            sums[0] = double.CreateTruncating(Vector512.Sum(total.A));
+            var p = Broadcast(channel);
+            var (a, b, c, d) = (total.A, total.B, total.C, total.D);
+            for (var i = 0L; i < whole; i += Vector512<T>.Count)
+            {
+                TFunctor.Backward(Vector512.Load(dy + i), Vector512.Load(x + i), p, out var g).Store(dx + i);
+                a += g.A;
+                if (TFunctor.Count == 1) continue;
+                b += g.B;
+                c += g.C;
+                d += g.D;
+            }
+
+            var sums = (T*)Workspace + item * SumsPerItem;
+            sums[0] = Vector512.Sum(a);
             if (TFunctor.Count == 1) return;
-            sums[1] = double.CreateTruncating(Vector512.Sum(total.B));
-            sums[2] = double.CreateTruncating(Vector512.Sum(total.C));
-            sums[3] = double.CreateTruncating(Vector512.Sum(total.D));
+            sums[1] = Vector512.Sum(b);
+            sums[2] = Vector512.Sum(c);
+            sums[3] = Vector512.Sum(d);
         }
 
+        [MethodImpl(MethodImplOptions.AggressiveOptimization)]
         protected override void Rows(long item, long start, long end)
         {
-            for (var c = 0L; c < Channels; c += Vector512<T>.Count)
+            var sums = (T*)Workspace + item * SumsPerItem;
+            new Span<T>(sums, (int)SumsPerItem).Clear();
+            var whole = Channels / Vector512<T>.Count * Vector512<T>.Count;
+            for (var row = start; row < end; row++)
             {
-                var count = (int)Math.Min(Vector512<T>.Count, Channels - c);
-                var p = Neighbours(c, count);
-                ChannelNumbers<T> total = default;
-                for (var row = start; row < end; row++)
+                var at = row * Channels;
+                for (var c = 0L; c < whole; c += Vector512<T>.Count)
                 {
-                    var at = row * Channels + c;
-                    var dx = TFunctor.Backward(Lanes.Load(In<T>(0) + at, count), Lanes.Load(In<T>(1) + at, count), p, out var g);
-                    Lanes.Store(Out<T>(0) + at, count, dx);
-                    Add(ref total, g);
+                    var p = Neighbours(c, Vector512<T>.Count);
+                    TFunctor.Backward(Vector512.Load(In<T>(0) + at + c), Vector512.Load(In<T>(1) + at + c), p, out var g).Store(Out<T>(0) + at + c);
+                    Add(sums + c, Vector512<T>.Count, g);
                 }
 
-                var sums = (double*)Workspace + item * SumsPerItem + c;
-                for (var lane = 0; lane < count; lane++)
-                {
-                    sums[lane] = double.CreateTruncating(total.A[lane]);
-                    if (TFunctor.Count == 1) continue;
-                    sums[Channels + lane] = double.CreateTruncating(total.B[lane]);
-                    sums[2 * Channels + lane] = double.CreateTruncating(total.C[lane]);
-                    sums[3 * Channels + lane] = double.CreateTruncating(total.D[lane]);
-                }
+                if (whole == Channels) continue;
+                var rest = (int)(Channels - whole);
+                at += whole;
+                var dx = TFunctor.Backward(Lanes.Load(In<T>(0) + at, rest), Lanes.Load(In<T>(1) + at, rest), Neighbours(whole, rest), out var last);
+                Lanes.Store(Out<T>(0) + at, rest, dx);
+                Add(sums + whole, rest, last);
             }
         }
 
+        /// <summary>Adds the contributions of neighbouring channels to their sums.</summary>
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
-        private static void Add(ref ChannelNumbers<T> total, in ChannelNumbers<T> g)
+        private void Add(T* sums, int count, in ChannelNumbers<T> g)
         {
-            total.A += g.A;
+            Lanes.Store(sums, count, Lanes.Load(sums, count) + g.A);
             if (TFunctor.Count == 1) return;
-            total.B += g.B;
-            total.C += g.C;
-            total.D += g.D;
+            Lanes.Store(sums + Channels, count, Lanes.Load(sums + Channels, count) + g.B);
+            Lanes.Store(sums + 2 * Channels, count, Lanes.Load(sums + 2 * Channels, count) + g.C);
+            Lanes.Store(sums + 3 * Channels, count, Lanes.Load(sums + 3 * Channels, count) + g.D);
         }
     }
 }

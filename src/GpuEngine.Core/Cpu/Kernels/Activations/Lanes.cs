@@ -32,6 +32,7 @@ internal static unsafe class Lanes
         count >= Vector512<T>.Count ? value : value & First<T>(count);
 
     [SkipLocalsInit]
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static Vector512<T> Partial<T>(T* address, int count, T fill) where T : unmanaged
     {
         if (Avx512F.IsSupported)
@@ -48,6 +49,7 @@ internal static unsafe class Lanes
     }
 
     [SkipLocalsInit]
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void PartialStore<T>(T* address, int count, Vector512<T> value) where T : unmanaged
     {
         if (Avx512F.IsSupported)

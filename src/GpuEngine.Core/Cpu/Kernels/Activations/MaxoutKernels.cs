@@ -1,4 +1,5 @@
 using System.Numerics;
+using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
 using GpuEngine.Core.Graph;
 using static GpuEngine.Core.Cpu.Kernels.VectorMath;
@@ -6,8 +7,8 @@ using static GpuEngine.Core.Cpu.Kernels.VectorMath;
 namespace GpuEngine.Core.Cpu.Kernels;
 
 /// <summary>
-/// Maxout on x as [groups, pieces, after]: with after above 1 a register holds neighbouring places, else one group is walked
-/// element by element. The backward pass finds the first maximum again.
+/// Maxout on x as [groups, pieces, after]; a register holds neighbouring results. The backward pass finds the first maximum
+/// again.
 /// </summary>
 internal static class MaxoutKernels
 {
@@ -23,76 +24,88 @@ internal static class MaxoutKernels
     private sealed unsafe class Kernel<T> : CpuKernel where T : unmanaged, IFloatingPointIeee754<T>
     {
         private readonly int _pieces;
-        private readonly int _after;
-        private readonly long _groups;
+        private readonly long _after;
+        private readonly long _results;
         private readonly bool _backward;
 
         public Kernel(Node node, MaxoutOp op, bool backward)
         {
             var shape = node.Inputs[backward ? 1 : 0].Shape;
             _pieces = op.Pieces;
-            _after = (int)shape.Product(op.Dim + 1, shape.Rank);
-            _groups = shape.Product(0, op.Dim + 1) / _pieces;
+            _after = shape.Product(op.Dim + 1, shape.Rank);
+            _results = shape.Elements / _pieces;
             _backward = backward;
         }
 
-        protected override bool IsParallel => _groups * _pieces * _after >= 16384;
+        protected override bool IsParallel => _results * _pieces >= 16384;
 
+        [MethodImpl(MethodImplOptions.AggressiveOptimization)]
         public override void Execute(int worker, int workers)
         {
-            var (start, end) = Share(_groups, worker, workers);
-            for (var group = start; group < end; group++)
+            // Registers do not cross from one group of channels to the next, unless a group has one place.
+            var run = _after == 1 ? _results : _after;
+            var (start, end) = Share(_results, worker, workers, Math.Min(run, 4096));
+            for (var at = start; at < end;)
             {
-                if (_after == 1) One(group);
-                else Places(group);
+                var (group, place) = (at / _after, at % _after);
+                var count = (int)Math.Min(Vector512<T>.Count, Math.Min(end - at, _after == 1 ? end - at : _after - place));
+                One(group * _pieces * _after + place, at, count);
+                at += count;
             }
         }
 
-        private void One(long group)
+        /// <summary>Neighbouring results from <paramref name="result"/> on; the first of their pieces lies at <paramref name="x"/>.</summary>
+        [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+        private void One(long x, long result, int count)
         {
-            var x = In<T>(_backward ? 1 : 0) + group * _pieces;
-            var best = 0;
-            for (var j = 1; j < _pieces && !T.IsNaN(x[best]); j++)
+            var from = In<T>(_backward ? 1 : 0) + x;
+            var best = Load(from, count);
+            var index = Vector512<T>.Zero;
+            for (var j = 1; j < _pieces; j++)
             {
-                if (x[j] > x[best] || T.IsNaN(x[j])) best = j;
+                var next = Load(from + j * _after, count);
+                // Not "at most" is "larger, or one of them NaN"; a NaN that leads stays.
+                var wins = Vector512.AndNot(Vector512.Equals(best, best), Vector512.LessThanOrEqual(next, best));
+                best = Vector512.ConditionalSelect(wins, next, best);
+                index = Vector512.ConditionalSelect(wins, All<T>(j), index);
             }
 
             if (!_backward)
             {
-                Out<T>(0)[group] = x[best];
+                Lanes.Store(Out<T>(0) + result, count, best);
                 return;
             }
 
-            for (var j = 0; j < _pieces; j++) Out<T>(0)[group * _pieces + j] = j == best ? In<T>(0)[group] : T.Zero;
+            var dy = Lanes.Load(In<T>(0) + result, count);
+            for (var j = 0; j < _pieces; j++) Store(Out<T>(0) + x + j * _after, count, dy & Vector512.Equals(index, All<T>(j)));
         }
 
-        private void Places(long group)
+        /// <summary>One piece of neighbouring results: neighbours in memory too, or, with one place per group, Pieces apart.</summary>
+        [SkipLocalsInit]
+        [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+        private Vector512<T> Load(T* address, int count)
         {
-            var x = In<T>(_backward ? 1 : 0) + group * _pieces * _after;
-            for (var i = 0; i < _after; i += Vector512<T>.Count)
+            if (_after > 1) return Lanes.Load(address, count);
+            var buffer = stackalloc T[Vector512<T>.Count];
+            nint step = _pieces;
+            for (var i = 0; i < count; i++, address += step) buffer[i] = *address;
+            return Lanes.Load(buffer, count);
+        }
+
+        [SkipLocalsInit]
+        [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+        private void Store(T* address, int count, Vector512<T> value)
+        {
+            if (_after > 1)
             {
-                var count = Math.Min(Vector512<T>.Count, _after - i);
-                var best = Lanes.Load(x + i, count);
-                var index = Vector512<T>.Zero;
-                for (var j = 1; j < _pieces; j++)
-                {
-                    var next = Lanes.Load(x + (long)j * _after + i, count);
-                    // Not "at most" is "larger, or one of them NaN"; a NaN that leads stays.
-                    var wins = Vector512.AndNot(Vector512.Equals(best, best), Vector512.LessThanOrEqual(next, best));
-                    best = Select(wins, next, best);
-                    index = Select(wins, All<T>(j), index);
-                }
-
-                if (!_backward)
-                {
-                    Lanes.Store(Out<T>(0) + group * _after + i, count, best);
-                    continue;
-                }
-
-                var dy = Lanes.Load(In<T>(0) + group * _after + i, count);
-                for (var j = 0; j < _pieces; j++)
-                    Lanes.Store(Out<T>(0) + (group * _pieces + j) * _after + i, count, dy & Vector512.Equals(index, All<T>(j)));
+                Lanes.Store(address, count, value);
+                return;
             }
+
+            var buffer = stackalloc T[Vector512<T>.Count];
+            value.Store(buffer);
+            nint step = _pieces;
+            for (var i = 0; i < count; i++, address += step) *address = buffer[i];
         }
     }
 }

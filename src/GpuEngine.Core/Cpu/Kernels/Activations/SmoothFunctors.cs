@@ -39,27 +39,27 @@ internal readonly struct TanhFunctor<T> : IActivationFunctor<T> where T : unmana
 
 internal readonly struct EluFunctor<T>(Elu op) : IActivationFunctor<T> where T : unmanaged
 {
-    private readonly double _scale = op.Scale;
-    private readonly double _input = op.InputScale;
-    private readonly double _negative = op.Alpha * op.Scale;
-    private readonly double _slope = op.Alpha * op.Scale * op.InputScale;
+    private readonly T _scale = Scalar<T>(op.Scale);
+    private readonly T _input = Scalar<T>(op.InputScale);
+    private readonly T _negative = Scalar<T>(op.Alpha * op.Scale);
+    private readonly T _slope = Scalar<T>(op.Alpha * op.Scale * op.InputScale);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public Vector512<T> Forward(Vector512<T> x) => Select(
-        Vector512.GreaterThan(x, Vector512<T>.Zero), x * All<T>(_scale), Expm1(x * All<T>(_input)) * All<T>(_negative));
+    public Vector512<T> Forward(Vector512<T> x) => Vector512.ConditionalSelect(
+        Vector512.GreaterThan(x, Vector512<T>.Zero), x * Vector512.Create(_scale), Expm1(x * Vector512.Create(_input)) * Vector512.Create(_negative));
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public Vector512<T> Derivative(Vector512<T> x) => Select(
-        Vector512.GreaterThan(x, Vector512<T>.Zero), All<T>(_scale), Exp(x * All<T>(_input)) * All<T>(_slope));
+    public Vector512<T> Derivative(Vector512<T> x) => Vector512.ConditionalSelect(
+        Vector512.GreaterThan(x, Vector512<T>.Zero), Vector512.Create(_scale), Exp(x * Vector512.Create(_input)) * Vector512.Create(_slope));
 }
 
 internal readonly struct GeluFunctor<T> : IActivationFunctor<T> where T : unmanaged
 {
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public Vector512<T> Forward(Vector512<T> x) => x * NormalDistribution.Phi(x, out _);
+    public Vector512<T> Forward(Vector512<T> x) => x * Phi(x, out _);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public Vector512<T> Derivative(Vector512<T> x) => NormalDistribution.Phi(x, out var density) + x * density;
+    public Vector512<T> Derivative(Vector512<T> x) => Phi(x, out var density) + x * density;
 }
 
 /// <summary>With s = (1 + tanh(u)) / 2 = sigmoid(2u): y = x s, and its derivative s + 2 x s (1 - s) du/dx.</summary>
@@ -96,28 +96,28 @@ internal readonly struct SiluFunctor<T> : IActivationFunctor<T> where T : unmana
     public Vector512<T> Derivative(Vector512<T> x)
     {
         var s = Sigmoid(x, out var complement);
-        return s * Fma(x, complement, All<T>(1));
+        return s * Fma(x, complement, Vector512<T>.One);
     }
 }
 
 internal readonly struct SoftplusFunctor<T>(Softplus op) : IActivationFunctor<T> where T : unmanaged
 {
-    private readonly double _beta = op.Beta;
-    private readonly double _inverse = 1 / op.Beta;
-    private readonly double _threshold = op.Threshold;
+    private readonly T _beta = Scalar<T>(op.Beta);
+    private readonly T _inverse = Scalar<T>(1 / op.Beta);
+    private readonly T _threshold = Scalar<T>(op.Threshold);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public Vector512<T> Forward(Vector512<T> x)
     {
-        var z = x * All<T>(_beta);
-        return Select(Vector512.GreaterThan(z, All<T>(_threshold)), x, Softplus(z) * All<T>(_inverse));
+        var z = x * Vector512.Create(_beta);
+        return Vector512.ConditionalSelect(Vector512.GreaterThan(z, Vector512.Create(_threshold)), x, Softplus(z) * Vector512.Create(_inverse));
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public Vector512<T> Derivative(Vector512<T> x)
     {
-        var z = x * All<T>(_beta);
-        return Select(Vector512.GreaterThan(z, All<T>(_threshold)), All<T>(1), Sigmoid(z, out _));
+        var z = x * Vector512.Create(_beta);
+        return Vector512.ConditionalSelect(Vector512.GreaterThan(z, Vector512.Create(_threshold)), Vector512<T>.One, Sigmoid(z, out _));
     }
 }
 
@@ -144,9 +144,9 @@ internal readonly struct MishFunctor<T> : IActivationFunctor<T> where T : unmana
     {
         var e = Exp(-Vector512.Abs(x));
         Parts(x, e, out var numerator, out var denominator);
-        var inverse = All<T>(1) / denominator;
-        var slope = All<T>(4) * e * (e + All<T>(1)) * inverse * inverse;
-        slope = Select(Vector512.GreaterThan(x, Vector512<T>.Zero), slope * e, slope);
+        var inverse = Vector512<T>.One / denominator;
+        var slope = All<T>(4) * e * (e + Vector512<T>.One) * inverse * inverse;
+        slope = Vector512.ConditionalSelect(Vector512.GreaterThan(x, Vector512<T>.Zero), slope * e, slope);
         return Fma(x, slope, numerator * inverse);
     }
 
@@ -156,7 +156,7 @@ internal readonly struct MishFunctor<T> : IActivationFunctor<T> where T : unmana
         var positive = Vector512.GreaterThan(x, Vector512<T>.Zero);
         var twice = e + e;
         var square = e * e;
-        numerator = twice + Select(positive, All<T>(1), square);
-        denominator = numerator + Select(positive, square + square, All<T>(2));
+        numerator = twice + Vector512.ConditionalSelect(positive, Vector512<T>.One, square);
+        denominator = numerator + Vector512.ConditionalSelect(positive, square + square, All<T>(2));
     }
 }

@@ -12,9 +12,20 @@ internal sealed record AxisClass(int First, int Count, int[] Taps, int[] Offsets
 /// </summary>
 internal sealed class ConvAxis
 {
+    private readonly int[] _taps;
+
     private ConvAxis(int output, int input, int outStep, int inStep, AxisClass[] classes)
     {
         (Output, Input, OutStep, InStep, Classes) = (output, input, outStep, inStep, classes);
+        _taps = new int[2 * output];
+        for (var o = 0; o < output; o++)
+        {
+            // Offsets rise or fall throughout, so the taps inside are a range.
+            var offsets = classes[o % outStep].Offsets;
+            var inside = Enumerable.Range(0, offsets.Length).Where(t => (uint)(inStep * (o / outStep) + offsets[t]) < (uint)input).ToArray();
+            if (inside.Length > 0) (_taps[2 * o], _taps[2 * o + 1]) = (inside[0], inside[^1] + 1);
+        }
+
         foreach (var part in classes)
         {
             if (part.Count == 0) continue;
@@ -63,16 +74,8 @@ internal sealed class ConvAxis
         return new(output, input, stride, 1, classes);
     }
 
-    /// <summary>The taps [Start, End) of a class that meet the input at the class's output <paramref name="i"/>.</summary>
-    public (int Start, int End) Inside(AxisClass part, int i)
-    {
-        var (start, end) = (0, part.Offsets.Length);
-        while (start < end && IsOutside(part.Offsets[start])) start++;
-        while (end > start && IsOutside(part.Offsets[end - 1])) end--;
-        return (start, end);
-
-        bool IsOutside(int offset) => (uint)(InStep * i + offset) >= (uint)Input;
-    }
+    /// <summary>The taps [Start, End) of its class that output <paramref name="o"/> meets inside the input.</summary>
+    public (int Start, int End) Inside(int o) => (_taps[2 * o], _taps[2 * o + 1]);
 
     /// <summary>The input coordinates [Start, End) that outputs [<paramref name="first"/>, <paramref name="end"/>) read.</summary>
     public (int Start, int End) Reach(int first, int end)
@@ -82,7 +85,7 @@ internal sealed class ConvAxis
         {
             var part = Classes[o % OutStep];
             var i = o / OutStep;
-            var (t0, t1) = Inside(part, i);
+            var (t0, t1) = Inside(o);
             if (t0 == t1) continue;
             var (a, b) = (InStep * i + part.Offsets[t0], InStep * i + part.Offsets[t1 - 1]);
             (low, high) = (Math.Min(low, Math.Min(a, b)), Math.Max(high, Math.Max(a, b) + 1));

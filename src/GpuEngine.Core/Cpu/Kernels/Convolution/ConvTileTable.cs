@@ -4,21 +4,24 @@ namespace GpuEngine.Core.Cpu.Kernels;
 
 /// <summary>
 /// The compiled tiles of one instruction set, found by their numbers. Entries are made when they are first asked for, so a
-/// program compiles the few that its shapes need.
+/// program compiles the few that its shapes need. A kernel has a table of its own: looking into a static one costs a check each time.
 /// </summary>
-internal static unsafe class ConvTileTable<T, TVec, TSimd>
+internal sealed unsafe class ConvTileTable<T, TVec, TSimd>
     where T : unmanaged
     where TVec : struct
     where TSimd : struct, ISimd<TVec, T>
 {
     private const int MostRows = 14;
 
-    private static readonly nint[] Entries = new nint[(MostRows + 1) * 8];
+    private readonly nint[] _entries = new nint[(MostRows + 1) * 12];
 
-    /// <summary>The tile of <paramref name="rows"/> (1 to 14) by <paramref name="columns"/> (1 or 2) registers.</summary>
-    public static delegate*<ConvTileArguments<T>*, void> Get(int rows, int columns, bool partial, bool strided)
+    /// <summary>The most rows of a tile of some registers per row: all accumulators stay in registers.</summary>
+    public static int Rows(int columns) => columns < 3 ? TSimd.TileRows : TSimd.TileRows < 8 ? 4 : 8;
+
+    /// <summary>The tile of <paramref name="rows"/> by <paramref name="columns"/> registers, at most <see cref="Rows(int)"/>.</summary>
+    public delegate*<ConvTileArguments<T>*, void> Get(int rows, int columns, bool partial, bool strided)
     {
-        ref var entry = ref Entries[(rows * 8) + ((columns - 1) * 4) + (partial ? 2 : 0) + (strided ? 1 : 0)];
+        ref var entry = ref _entries[(rows * 12) + ((columns - 1) * 4) + (partial ? 2 : 0) + (strided ? 1 : 0)];
         if (entry == 0) entry = Rows(rows, columns, partial, strided);
         return (delegate*<ConvTileArguments<T>*, void>)entry;
     }
@@ -43,7 +46,12 @@ internal static unsafe class ConvTileTable<T, TVec, TSimd>
     };
 
     private static nint Columns<TRows>(int columns, bool partial, bool strided) where TRows : struct, IConstant =>
-        columns == 1 ? Partial<TRows, N1>(partial, strided) : Partial<TRows, N2>(partial, strided);
+        columns switch
+        {
+            1 => Partial<TRows, N1>(partial, strided),
+            2 => Partial<TRows, N2>(partial, strided),
+            _ => Partial<TRows, N3>(partial, strided),
+        };
 
     private static nint Partial<TRows, TColumns>(bool partial, bool strided)
         where TRows : struct, IConstant

@@ -28,6 +28,7 @@ internal sealed unsafe class ImageConvolution<T, TVec, TSimd> : CpuKernel
     private readonly nint _imageElements;
     private readonly nint _workerElements;
     private readonly int _workers;
+    private readonly ConvTileTable<T, TVec, TSimd> _tiles = new();
     private bool _packing;
 
     /// <param name="task">What to compute from inputs 0 (image), 1 (weights) and, if there is one, 2 (bias).</param>
@@ -111,13 +112,20 @@ internal sealed unsafe class ImageConvolution<T, TVec, TSimd> : CpuKernel
         return Math.Max(1, (size + count - 1) / count);
     }
 
-    /// <summary>Whether fewer lanes stay empty with pixels along them. That needs neighbours that lie side by side.</summary>
+    /// <summary>
+    /// Whether pixels along the lanes take less time; that needs neighbours that lie side by side. Per step a tile of two registers
+    /// per row is bound by its multiplications, one of a single register by its loads: it takes about six tenths of the time.
+    /// </summary>
     private static bool PrefersPixels(ConvTask task)
     {
         var columns = task.Columns;
         if (columns.OutStep != 1 || columns.InStep != 1 || task.Rows.OutStep != 1) return false;
-        static long Filled(int size) => (size + TSimd.Width - 1) / TSimd.Width * (long)TSimd.Width;
-        return Filled(columns.Output) * task.OutChannels < Filled(task.OutChannels) * columns.Output;
+        var rest = task.OutChannels % PanelWidth;
+        var channels = 10L * (task.OutChannels / PanelWidth) + (rest > TSimd.Width ? 10 : rest > 0 ? 6 : 0);
+        // Two rows that fit into a register each share a tile.
+        var isShort = columns.Output <= TSimd.Width && task.Rows.Output > 1;
+        var pixels = isShort ? 5L : 10L * ((columns.Output + PanelWidth - 1) / PanelWidth);
+        return pixels * task.OutChannels <= channels * columns.Output;
     }
 
     private (int Start, int End) Band(int band) =>
@@ -160,11 +168,12 @@ internal sealed unsafe class ImageConvolution<T, TVec, TSimd> : CpuKernel
         if (bias != null) new ReadOnlySpan<T>(bias + firstChannel, channels).CopyTo(new Span<T>(biases, width));
         var tile = new ConvTileArguments<T>
         {
+            Images = 1,
             RowStep = columns.InStep,
             BStep = width,
-            BSecond = TSimd.Width,
+            BRegister = TSimd.Width,
             Ldc = (nint)columns.OutStep * width,
-            CSecond = TSimd.Width,
+            CRegister = TSimd.Width,
             Bias = bias == null ? null : biases,
         };
         var registers = width / TSimd.Width;
@@ -172,7 +181,7 @@ internal sealed unsafe class ImageConvolution<T, TVec, TSimd> : CpuKernel
         {
             var rowClass = h % rows.OutStep;
             var i = h / rows.OutStep;
-            var (tapStart, tapEnd) = rows.Inside(rows.Classes[rowClass], i);
+            var (tapStart, tapEnd) = rows.Inside(h);
             for (var pixel = 0; pixel < columns.Output; pixel += RowPixels)
             {
                 var pixels = Math.Min(RowPixels, columns.Output - pixel);
@@ -190,7 +199,7 @@ internal sealed unsafe class ImageConvolution<T, TVec, TSimd> : CpuKernel
                         var (from, to) = (count * t / tiles, count * (t + 1) / tiles);
                         tile.A = row + (nint)columns.InStep * from;
                         tile.C = scratch + ((nint)columns.OutStep * from + columnClass) * width;
-                        ConvTileTable<T, TVec, TSimd>.Get(to - from, registers, false, true)(&tile);
+                        _tiles.Get(to - from, registers, false, true)(&tile);
                     }
                 }
 
@@ -210,10 +219,10 @@ internal sealed unsafe class ImageConvolution<T, TVec, TSimd> : CpuKernel
         var taps = rows.Classes[0].Taps.Length;
         var registers = (columns.Output + TSimd.Width - 1) / TSimd.Width;
         var rest = columns.Output - (registers - 1) * TSimd.Width;
-        var tile = new ConvTileArguments<T> { Ldc = _task.OutPlane, Bias = bias == null ? null : bias + firstChannel };
+        var tile = new ConvTileArguments<T> { Images = 1, Ldc = _task.OutPlane, Bias = bias == null ? null : bias + firstChannel };
         for (var p = start; p < end; p++)
         {
-            var (tapStart, tapEnd) = rows.Inside(rows.Classes[0], p);
+            var (tapStart, tapEnd) = rows.Inside(p);
             var step = _weights.Step(0, tapStart);
             tile.Depth = _weights.Step(0, tapEnd) - step;
             tile.Table = _weights.Table(0, 0) + step;
@@ -221,18 +230,18 @@ internal sealed unsafe class ImageConvolution<T, TVec, TSimd> : CpuKernel
             var row = origin + (nint)rows.InStep * p * _pitch;
             var c = target + firstChannel * _task.OutPlane + (nint)p * columns.Output;
             // Two short rows make one tile where they meet the same taps.
-            var pair = registers == 1 && p + 1 < end && tapEnd - tapStart == taps && rows.Inside(rows.Classes[0], p + 1) == (0, taps);
+            var pair = registers == 1 && p + 1 < end && tapEnd - tapStart == taps && rows.Inside(p + 1) == (0, taps);
             for (var register = 0; register < registers; register += 2)
             {
                 var two = pair || register + 1 < registers;
                 tile.B = row + register * TSimd.Width;
                 tile.C = c + register * TSimd.Width;
-                tile.BSecond = pair ? (nint)rows.InStep * _pitch : TSimd.Width;
-                tile.CSecond = pair ? columns.Output : TSimd.Width;
+                tile.BRegister = pair ? (nint)rows.InStep * _pitch : TSimd.Width;
+                tile.CRegister = pair ? columns.Output : TSimd.Width;
                 tile.LanesSecond = pair || register + 2 == registers ? rest : TSimd.Width;
                 tile.Lanes = register + 1 == registers ? rest : TSimd.Width;
                 var partial = rest != TSimd.Width && (tile.Lanes == rest || tile.LanesSecond == rest);
-                ConvTileTable<T, TVec, TSimd>.Get(channels, two ? 2 : 1, partial, false)(&tile);
+                _tiles.Get(channels, two ? 2 : 1, partial, false)(&tile);
             }
 
             if (pair) p++;

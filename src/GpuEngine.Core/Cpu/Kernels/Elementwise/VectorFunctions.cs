@@ -36,5 +36,5 @@ internal readonly struct SigmoidFunction<T> : IVectorFunction<T> where T : unman
 internal readonly struct ErfFunction<T> : IVectorFunction<T> where T : unmanaged
 {
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector512<T> Apply(Vector512<T> x) => NormalDistribution.Erf(x);
+    public static Vector512<T> Apply(Vector512<T> x) => VectorMath.Erf(x);
 }

@@ -1,5 +1,6 @@
 using System.Numerics;
 using System.Numerics.Tensors;
+using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
 using GpuEngine.Core.Cpu.Threading;
 using GpuEngine.Core.Graph;
@@ -25,12 +26,16 @@ internal static class CrossEntropyKernels
     {
         private readonly int _first;
         private readonly bool _wide;
+        private readonly T _smooth;
+        private readonly T _rest;
         private double _weightSum;
 
         protected Targets(Node node, CrossEntropyOp op, int first)
             : base(node.Inputs[first].Shape, CrossEntropyOp.ClassAxis(node.Inputs[first].Shape))
         {
             (Op, _first, _wide) = (op, first, node.Inputs[first + 1].DType == DType.I64);
+            _smooth = T.CreateTruncating(op.LabelSmoothing / Length);
+            _rest = T.CreateTruncating(1 - op.LabelSmoothing);
         }
 
         protected CrossEntropyOp Op { get; }
@@ -52,6 +57,7 @@ internal static class CrossEntropyKernels
         }
 
         /// <summary>The class of a line, or -1 for one to ignore, or -2 for an index that is no class.</summary>
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
         protected long Class(long line)
         {
             var index = _wide ? In<long>(_first + 1)[line] : In<int>(_first + 1)[line];
@@ -59,6 +65,7 @@ internal static class CrossEntropyKernels
         }
 
         /// <summary>The target's weight: 0 when ignored, NaN for no class.</summary>
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
         protected double LineWeight(long target) => target switch
         {
             -1 => 0,
@@ -67,17 +74,18 @@ internal static class CrossEntropyKernels
         };
 
         /// <summary>Coefficients of the classes of one line, the target's own share (class indices) left out.</summary>
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
         protected Vector512<T> Coefficients(long at, int c, int count)
         {
-            var smooth = All<T>(Op.LabelSmoothing / Length);
-            var k = Op.Probabilities ? Mix(Lanes.Load(In<T>(_first + 1) + at + c, count)) : smooth;
+            var k = Op.Probabilities ? Mix(Lanes.Load(In<T>(_first + 1) + at + c, count)) : Vector512.Create(_smooth);
             return Op.Weighted ? k * Lanes.Load(Weight + c, count) : k;
         }
 
         /// <summary>The same for class c of neighbouring lines.</summary>
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
         protected Vector512<T> ColumnCoefficients(long at, int c, int count)
         {
-            var k = Op.Probabilities ? Mix(Lanes.Load(In<T>(_first + 1) + at + c * Inner, count)) : All<T>(Op.LabelSmoothing / Length);
+            var k = Op.Probabilities ? Mix(Lanes.Load(In<T>(_first + 1) + at + c * Inner, count)) : Vector512.Create(_smooth);
             return Op.Weighted ? k * Vector512.Create(Weight[c]) : k;
         }
 
@@ -88,8 +96,9 @@ internal static class CrossEntropyKernels
             return sum;
         }
 
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
         private Vector512<T> Mix(Vector512<T> t) =>
-            Op.LabelSmoothing > 0 ? t * All<T>(1 - Op.LabelSmoothing) + All<T>(Op.LabelSmoothing / Length) : t;
+            Op.LabelSmoothing > 0 ? t * Vector512.Create(_rest) + Vector512.Create(_smooth) : t;
     }
 
     private sealed unsafe class ForwardKernel<T>(Node node) : Targets<T>(node, (CrossEntropyOp)node.Op, 0)
@@ -108,6 +117,7 @@ internal static class CrossEntropyKernels
                 Out<T>(0)[0] = T.CreateTruncating(TensorPrimitives.Sum(losses) / (Op.Reduction == Reduction.Mean ? divisor : 1));
         }
 
+        [MethodImpl(MethodImplOptions.AggressiveOptimization)]
         protected override void Line(long line, long at)
         {
             var x = Logits + at;
@@ -116,13 +126,19 @@ internal static class CrossEntropyKernels
             var (shifted, total) = (0.0, 0.0);
             if (IsDense)
             {
+                var whole = Length / Vector512<T>.Count * Vector512<T>.Count;
                 var (a, k) = (Vector512<T>.Zero, Vector512<T>.Zero);
-                for (var c = 0; c < Length; c += Vector512<T>.Count)
+                if (whole < Length)
                 {
-                    // Beyond the end: coefficients would not be 0, differences are not used.
-                    var count = Length - c;
-                    var coefficient = Lanes.Keep(Coefficients(at, c, count), count);
-                    a += Lanes.Keep(coefficient * (Vector512.Create(max) - Lanes.Load(x + c, count)), count);
+                    var rest = Length - whole;
+                    k = Lanes.Keep(Coefficients(at, whole, rest), rest);
+                    a = Lanes.Keep(k * (Vector512.Create(max) - Lanes.Load(x + whole, rest)), rest);
+                }
+
+                for (var c = 0; c < whole; c += Vector512<T>.Count)
+                {
+                    var coefficient = Coefficients(at, c, Vector512<T>.Count);
+                    a += coefficient * (Vector512.Create(max) - Vector512.Load(x + c));
                     k += coefficient;
                 }
 
@@ -132,6 +148,7 @@ internal static class CrossEntropyKernels
             Finish(line, at, max, log, shifted, total);
         }
 
+        [MethodImpl(MethodImplOptions.AggressiveOptimization)]
         protected override void Columns(long line, long at, int count)
         {
             var x = Logits + at;
@@ -158,6 +175,7 @@ internal static class CrossEntropyKernels
         /// <param name="log">log sum exp(x - max).</param>
         /// <param name="shifted">The sum of k_c (max - x_c) over the dense coefficients.</param>
         /// <param name="total">The sum of the dense coefficients.</param>
+        [MethodImpl(MethodImplOptions.AggressiveOptimization)]
         private void Finish(long line, long at, T max, double log, double shifted, double total)
         {
             var (loss, weight) = (0.0, 0.0);
@@ -194,6 +212,7 @@ internal static class CrossEntropyKernels
 
         private T* LogSum => In<T>(InputCount - 2);
 
+        [MethodImpl(MethodImplOptions.AggressiveOptimization)]
         protected override void Line(long line, long at)
         {
             var dx = Out<T>(0) + at;
@@ -209,17 +228,28 @@ internal static class CrossEntropyKernels
             var total = Op.Probabilities ? Total(at) : own + SmoothSum;
             var (scale, factor) = (All<T>(total * g), All<T>(g));
             var (max, log) = (Vector512.Create(Maximum[line]), Vector512.Create(LogSum[line]));
-            for (var c = 0; c < Length; c += Vector512<T>.Count)
+            var x = Logits + at;
+            var dense = IsDense;
+            var whole = Length / Vector512<T>.Count * Vector512<T>.Count;
+            for (var c = 0; c < whole; c += Vector512<T>.Count)
             {
-                var count = Length - c;
-                var value = Exp(Lanes.Load(Logits + at + c, count) - max - log) * scale;
-                if (IsDense) value -= Coefficients(at, c, count) * factor;
-                Lanes.Store(dx + c, count, value);
+                var value = Exp(Vector512.Load(x + c) - max - log) * scale;
+                if (dense) value -= Coefficients(at, c, Vector512<T>.Count) * factor;
+                value.Store(dx + c);
+            }
+
+            if (whole < Length)
+            {
+                var rest = Length - whole;
+                var value = Exp(Lanes.Load(x + whole, rest) - Vector512.Create(Maximum[line]) - Vector512.Create(LogSum[line])) * All<T>(total * g);
+                if (dense) value -= Coefficients(at, whole, rest) * All<T>(g);
+                Lanes.Store(dx + whole, rest, value);
             }
 
             if (own != 0 && target >= 0) dx[target] -= T.CreateTruncating(own * g);
         }
 
+        [MethodImpl(MethodImplOptions.AggressiveOptimization)]
         protected override void Columns(long line, long at, int count)
         {
             var (scale, factor, keep) = (Vector512<T>.Zero, Vector512<T>.Zero, Vector512<T>.Zero);
@@ -253,6 +283,7 @@ internal static class CrossEntropyKernels
             }
         }
 
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
         private double Upstream(long line) => Op.Reduction switch
         {
             Reduction.Mean => double.CreateTruncating(In<T>(0)[0]) / double.CreateTruncating(In<T>(InputCount - 1)[0]),
@@ -260,13 +291,17 @@ internal static class CrossEntropyKernels
             _ => double.CreateTruncating(In<T>(0)[line]),
         };
 
+        [MethodImpl(MethodImplOptions.AggressiveOptimization)]
         private double Total(long at)
         {
             var k = Vector512<T>.Zero;
-            for (var c = 0; c < Length; c += Vector512<T>.Count) k += Lanes.Keep(Coefficients(at, c, Length - c), Length - c);
+            var whole = Length / Vector512<T>.Count * Vector512<T>.Count;
+            if (whole < Length) k = Lanes.Keep(Coefficients(at, whole, Length - whole), Length - whole);
+            for (var c = 0; c < whole; c += Vector512<T>.Count) k += Coefficients(at, c, Vector512<T>.Count);
             return double.CreateTruncating(Vector512.Sum(k));
         }
 
+        [MethodImpl(MethodImplOptions.AggressiveOptimization)]
         private Vector512<T> ColumnTotals(long at, int count)
         {
             var k = Vector512<T>.Zero;

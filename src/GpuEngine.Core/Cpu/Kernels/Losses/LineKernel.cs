@@ -38,6 +38,7 @@ internal abstract unsafe class LineKernel<T> : CpuKernel where T : unmanaged, IB
 
     protected override bool IsParallel => Lines * Length >= 8192;
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public override void Execute(int worker, int workers)
     {
         var (start, end) = Share(_items, worker, workers);
@@ -61,33 +62,43 @@ internal abstract unsafe class LineKernel<T> : CpuKernel where T : unmanaged, IB
     protected abstract void Columns(long line, long at, int count);
 
     /// <summary>The maximum of a line; NaN elements may be passed over, the sum of exponentials shows them.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     protected T Max(T* x)
     {
         var lowest = T.NegativeInfinity;
-        var max = Vector512.Create(lowest);
-        for (var i = 0; i < Length; i += Vector512<T>.Count) max = Larger(max, Lanes.Load(x + i, Length - i, lowest));
+        // The tail comes first, here and below: what is live across a call is not kept in a register.
+        var whole = Length / Vector512<T>.Count * Vector512<T>.Count;
+        var max = whole < Length ? Lanes.Load(x + whole, Length - whole, lowest) : Vector512.Create(lowest);
+        for (var i = 0; i < whole; i += Vector512<T>.Count) max = Larger(Vector512.Load(x + i), max);
         var result = max[0];
-        for (var i = 1; i < Vector512<T>.Count; i++) result = max[i] > result ? max[i] : result;
+        for (var lane = 1; lane < Vector512<T>.Count; lane++) result = max[lane] > result ? max[lane] : result;
         return result;
     }
 
     /// <summary>The sum of exp(x - max) of a line; with <paramref name="y"/> the terms are stored as well.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     protected double SumExp(T* x, T max, T* y)
     {
         var total = 0.0;
+        var whole = Length / Vector512<T>.Count * Vector512<T>.Count;
+        if (whole < Length)
+        {
+            // exp(-infinity) adds nothing beyond the end. Against a maximum of -infinity it is NaN, as the whole line then is.
+            var e = Exp(Lanes.Load(x + whole, Length - whole, T.NegativeInfinity) - Vector512.Create(max));
+            total = double.CreateTruncating(Vector512.Sum(e));
+            if (y != null) Lanes.Store(y + whole, Length - whole, e);
+        }
+
         var shift = Vector512.Create(max);
-        for (var block = 0; block < Length; block += SumBlock)
+        for (var block = 0; block < whole; block += SumBlock)
         {
             var sum = Vector512<T>.Zero;
-            var end = Math.Min(block + SumBlock, Length);
+            var end = Math.Min(block + SumBlock, whole);
             for (var i = block; i < end; i += Vector512<T>.Count)
             {
-                // exp(-infinity) adds nothing beyond the end.
-                var count = end - i;
-                var e = Exp(Lanes.Load(x + i, count, T.NegativeInfinity) - shift);
-                // Lanes beyond the end hold exp(-infinity - max), which is NaN for a line of minus infinities; so is the rest.
+                var e = Exp(Vector512.Load(x + i) - shift);
                 sum += e;
-                if (y != null) Lanes.Store(y + i, count, e);
+                if (y != null) e.Store(y + i);
             }
 
             total += double.CreateTruncating(Vector512.Sum(sum));
@@ -97,6 +108,7 @@ internal abstract unsafe class LineKernel<T> : CpuKernel where T : unmanaged, IB
     }
 
     /// <summary>The maxima of neighbouring lines.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     protected Vector512<T> MaxColumns(T* x, int count)
     {
         var max = Vector512.Create(T.NegativeInfinity);
@@ -105,6 +117,7 @@ internal abstract unsafe class LineKernel<T> : CpuKernel where T : unmanaged, IB
     }
 
     /// <summary>The sums of exp(x - max) of neighbouring lines; with <paramref name="y"/> the terms are stored as well.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     protected Vector512<T> SumExpColumns(T* x, Vector512<T> max, int count, T* y)
     {
         var total = Vector512<T>.Zero;
@@ -126,6 +139,7 @@ internal abstract unsafe class LineKernel<T> : CpuKernel where T : unmanaged, IB
 
     /// <summary>The natural logarithm of every lane; one line's worth of work stands behind each.</summary>
     [SkipLocalsInit]
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     protected static Vector512<T> Log(Vector512<T> x)
     {
         var lanes = stackalloc T[Vector512<T>.Count];
@@ -134,5 +148,5 @@ internal abstract unsafe class LineKernel<T> : CpuKernel where T : unmanaged, IB
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static Vector512<T> Larger(Vector512<T> a, Vector512<T> b) => Select(Vector512.GreaterThan(b, a), b, a);
+    private static Vector512<T> Larger(Vector512<T> a, Vector512<T> b) => Vector512.ConditionalSelect(Vector512.GreaterThan(b, a), b, a);
 }

@@ -34,33 +34,39 @@ internal readonly struct AbsoluteError<T> : ILossFunctor<T> where T : unmanaged
     public Vector512<T> Derivative(Vector512<T> x, Vector512<T> target)
     {
         var d = x - target;
-        var up = Select(Vector512.GreaterThan(d, Vector512<T>.Zero), All<T>(1), d);
-        return Select(Vector512.LessThan(d, Vector512<T>.Zero), All<T>(-1), up);
+        var up = Vector512.ConditionalSelect(Vector512.GreaterThan(d, Vector512<T>.Zero), Vector512<T>.One, d);
+        return Vector512.ConditionalSelect(Vector512.LessThan(d, Vector512<T>.Zero), All<T>(-1), up);
     }
 }
 
 internal readonly struct HuberError<T>(HuberLoss op) : ILossFunctor<T> where T : unmanaged
 {
-    private readonly double _delta = op.Delta;
-    private readonly double _scale = op.Scale;
+    private readonly T _delta = Scalar<T>(op.Delta);
+    private readonly T _half = Scalar<T>(0.5 * op.Delta);
+    private readonly T _scale = Scalar<T>(op.Scale);
+    private readonly T _slope = Scalar<T>(op.Delta * op.Scale);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public Vector512<T> Loss(Vector512<T> x, Vector512<T> target)
     {
         var d = x - target;
         var size = Vector512.Abs(d);
-        return Select(
-            Vector512.LessThan(size, All<T>(_delta)), d * d * All<T>(0.5 * _scale), (size - All<T>(0.5 * _delta)) * All<T>(_delta * _scale));
+        return Vector512.ConditionalSelect(
+            Vector512.LessThan(size, Vector512.Create(_delta)), d * d * (All<T>(0.5) * Vector512.Create(_scale)), (size - Vector512.Create(_half)) * Vector512.Create(_slope));
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public Vector512<T> Derivative(Vector512<T> x, Vector512<T> target) => AtMost(AtLeast(x - target, -_delta), _delta) * All<T>(_scale);
+    public Vector512<T> Derivative(Vector512<T> x, Vector512<T> target)
+    {
+        var delta = Vector512.Create(_delta);
+        return Vector512.MinNative(delta, Vector512.MaxNative(-delta, x - target)) * Vector512.Create(_scale);
+    }
 }
 
 internal readonly struct BinaryCrossEntropy<T> : ILossFunctor<T> where T : unmanaged
 {
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public Vector512<T> Loss(Vector512<T> x, Vector512<T> target) => (All<T>(1) - target) * x + Softplus(-x);
+    public Vector512<T> Loss(Vector512<T> x, Vector512<T> target) => (Vector512<T>.One - target) * x + Softplus(-x);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public Vector512<T> Derivative(Vector512<T> x, Vector512<T> target) => Sigmoid(x, out _) - target;
@@ -125,6 +131,7 @@ internal static class PointwiseLossKernels
             Out<T>(0)[0] = T.CreateTruncating(reduction == Reduction.Mean ? total / _elements : total);
         }
 
+        [MethodImpl(MethodImplOptions.AggressiveOptimization)]
         public override void Execute(int worker, int workers)
         {
             var f = functor;
@@ -137,14 +144,17 @@ internal static class PointwiseLossKernels
                 if (reduction == Reduction.None)
                 {
                     var y = Out<T>(0) + piece * Piece;
-                    for (var i = 0; i < n; i += Vector512<T>.Count)
-                        Lanes.Store(y + i, n - i, f.Loss(Lanes.Load(x + i, n - i), Lanes.Load(target + i, n - i)));
+                    var j = 0;
+                    for (; j <= n - Vector512<T>.Count; j += Vector512<T>.Count) f.Loss(Vector512.Load(x + j), Vector512.Load(target + j)).Store(y + j);
+                    if (j < n) Lanes.Store(y + j, n - j, f.Loss(Lanes.Load(x + j, n - j), Lanes.Load(target + j, n - j)));
                     continue;
                 }
 
+                // The tail first: a sum that is live across a call is not kept in a register.
+                var whole = n / Vector512<T>.Count * Vector512<T>.Count;
                 var sum = Vector512<T>.Zero;
-                for (var i = 0; i < n; i += Vector512<T>.Count)
-                    sum += Lanes.Keep(f.Loss(Lanes.Load(x + i, n - i), Lanes.Load(target + i, n - i)), n - i);
+                if (whole < n) sum = Lanes.Keep(f.Loss(Lanes.Load(x + whole, n - whole), Lanes.Load(target + whole, n - whole)), n - whole);
+                for (var i = 0; i < whole; i += Vector512<T>.Count) sum += f.Loss(Vector512.Load(x + i), Vector512.Load(target + i));
                 ((double*)Workspace)[piece] = double.CreateTruncating(Vector512.Sum(sum));
             }
         }
@@ -157,18 +167,32 @@ internal static class PointwiseLossKernels
 
         protected override bool IsParallel => _elements >= 16384;
 
+        [MethodImpl(MethodImplOptions.AggressiveOptimization)]
         public override void Execute(int worker, int workers)
         {
             var f = functor;
             var (start, end) = Share(_elements, worker, workers, Lanes.Grain);
             var g = In<T>(0);
             var each = reduction == Reduction.None ? default : All<T>(double.CreateTruncating(g[0]) * (reduction == Reduction.Mean ? 1.0 / _elements : 1));
-            for (var i = start; i < end; i += Vector512<T>.Count)
+            var x = In<T>(1);
+            var target = In<T>(2);
+            var dx = Out<T>(0);
+            var i = start;
+            if (reduction == Reduction.None)
             {
-                var count = (int)Math.Min(end - i, Vector512<T>.Count);
-                var derivative = f.Derivative(Lanes.Load(In<T>(1) + i, count), Lanes.Load(In<T>(2) + i, count));
-                Lanes.Store(Out<T>(0) + i, count, derivative * (reduction == Reduction.None ? Lanes.Load(g + i, count) : each));
+                for (; i <= end - Vector512<T>.Count; i += Vector512<T>.Count)
+                    (f.Derivative(Vector512.Load(x + i), Vector512.Load(target + i)) * Vector512.Load(g + i)).Store(dx + i);
             }
+            else
+            {
+                for (; i <= end - Vector512<T>.Count; i += Vector512<T>.Count)
+                    (f.Derivative(Vector512.Load(x + i), Vector512.Load(target + i)) * each).Store(dx + i);
+            }
+
+            if (i == end) return;
+            var count = (int)(end - i);
+            var upstream = reduction == Reduction.None ? Lanes.Load(g + i, count) : each;
+            Lanes.Store(dx + i, count, f.Derivative(Lanes.Load(x + i, count), Lanes.Load(target + i, count)) * upstream);
         }
     }
 }

@@ -1,4 +1,5 @@
 using System.Numerics;
+using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
 using GpuEngine.Core.Graph;
 using static GpuEngine.Core.Cpu.Kernels.VectorMath;
@@ -27,6 +28,7 @@ internal static class SoftmaxKernels
     {
         private readonly bool _log = op.Log;
 
+        [MethodImpl(MethodImplOptions.AggressiveOptimization)]
         protected override void Line(long line, long at)
         {
             var x = In<T>(0) + at;
@@ -36,14 +38,19 @@ internal static class SoftmaxKernels
             if (_log)
             {
                 var (shift, log) = (Vector512.Create(max), All<T>(Math.Log(sum)));
-                for (var i = 0; i < Length; i += Vector512<T>.Count) Lanes.Store(y + i, Length - i, Lanes.Load(x + i, Length - i) - shift - log);
+                var j = 0;
+                for (; j <= Length - Vector512<T>.Count; j += Vector512<T>.Count) (Vector512.Load(x + j) - shift - log).Store(y + j);
+                if (j < Length) Lanes.Store(y + j, Length - j, Lanes.Load(x + j, Length - j) - shift - log);
                 return;
             }
 
             var scale = All<T>(1 / sum);
-            for (var i = 0; i < Length; i += Vector512<T>.Count) Lanes.Store(y + i, Length - i, Lanes.Load(y + i, Length - i) * scale);
+            var i = 0;
+            for (; i <= Length - Vector512<T>.Count; i += Vector512<T>.Count) (Vector512.Load(y + i) * scale).Store(y + i);
+            if (i < Length) Lanes.Store(y + i, Length - i, Lanes.Load(y + i, Length - i) * scale);
         }
 
+        [MethodImpl(MethodImplOptions.AggressiveOptimization)]
         protected override void Columns(long line, long at, int count)
         {
             var x = In<T>(0) + at;
@@ -57,7 +64,7 @@ internal static class SoftmaxKernels
                 return;
             }
 
-            var scale = All<T>(1) / sum;
+            var scale = Vector512<T>.One / sum;
             for (var i = 0; i < Length; i++) Lanes.Store(y + i * Inner, count, Lanes.Load(y + i * Inner, count) * scale);
         }
     }
@@ -68,30 +75,42 @@ internal static class SoftmaxKernels
         private const int SumBlock = 1024;
         private readonly bool _log = op.Log;
 
+        [MethodImpl(MethodImplOptions.AggressiveOptimization)]
         protected override void Line(long line, long at)
         {
             var dy = In<T>(0) + at;
             var y = In<T>(1) + at;
             var dx = Out<T>(0) + at;
             var total = 0.0;
-            for (var block = 0; block < Length; block += SumBlock)
+            var whole = Length / Vector512<T>.Count * Vector512<T>.Count;
+            if (whole < Length)
+            {
+                var tail = Lanes.Load(dy + whole, Length - whole);
+                if (!_log) tail *= Lanes.Load(y + whole, Length - whole);
+                total = double.CreateTruncating(Vector512.Sum(tail));
+            }
+
+            for (var block = 0; block < whole; block += SumBlock)
             {
                 var sum = Vector512<T>.Zero;
-                var end = Math.Min(block + SumBlock, Length);
-                for (var i = block; i < end; i += Vector512<T>.Count)
+                var end = Math.Min(block + SumBlock, whole);
+                for (var j = block; j < end; j += Vector512<T>.Count)
                 {
-                    var g = Lanes.Load(dy + i, end - i);
-                    sum += _log ? g : g * Lanes.Load(y + i, end - i);
+                    var g = Vector512.Load(dy + j);
+                    sum += _log ? g : g * Vector512.Load(y + j);
                 }
 
                 total += double.CreateTruncating(Vector512.Sum(sum));
             }
 
             var inner = All<T>(total);
-            for (var i = 0; i < Length; i += Vector512<T>.Count)
-                Lanes.Store(dx + i, Length - i, Combine(Lanes.Load(dy + i, Length - i), Lanes.Load(y + i, Length - i), inner));
+            for (var i = 0; i < whole; i += Vector512<T>.Count) Combine(Vector512.Load(dy + i), Vector512.Load(y + i), inner).Store(dx + i);
+            if (whole == Length) return;
+            var rest = Length - whole;
+            Lanes.Store(dx + whole, rest, Combine(Lanes.Load(dy + whole, rest), Lanes.Load(y + whole, rest), All<T>(total)));
         }
 
+        [MethodImpl(MethodImplOptions.AggressiveOptimization)]
         protected override void Columns(long line, long at, int count)
         {
             var dy = In<T>(0) + at;
@@ -114,6 +133,7 @@ internal static class SoftmaxKernels
                 Lanes.Store(dx + i * Inner, count, Combine(Lanes.Load(dy + i * Inner, count), Lanes.Load(y + i * Inner, count), total));
         }
 
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
         private Vector512<T> Combine(Vector512<T> dy, Vector512<T> y, Vector512<T> sum) => _log ? dy - Exp(y) * sum : y * (dy - sum);
     }
 }

@@ -25,7 +25,7 @@ internal static class ColumnCuts
             BandChannels = Math.Max(4 * Grain, BandBytes / (Math.Clamp(rows, 1, RowsAtOnce) * elementSize) / Grain * Grain),
             GrainChannels = Grain,
             ByChannel = atOnce,
-            IsParallel = (long)rows * columns >= 16384,
+            IsParallel = (long)rows * columns >= BatchSchedule.ParallelElements,
         };
     }
 }
@@ -72,7 +72,8 @@ internal sealed unsafe class BatchNormColumns<T, TVec, TSimd, TActivation, TResi
         {
             var own = OwnArrays + 3 * chunk;
             var rows = Math.Min(Schedule.ChunkSamples, Samples - chunk * Schedule.ChunkSamples);
-            var part = Moments<T, TVec, TSimd>.OfShifted(rows, TSimd.Load(Array(own) + c), TSimd.Load(Array(own + 1) + c), TSimd.Load(Array(own + 2) + c));
+            var part = Moments<T, TVec, TSimd>.OfShifted(
+                rows, TSimd.Load(Array(own) + c), TSimd.Load(Array(own + 1) + c), TSimd.Load(Array(own + 2) + c));
             merged = chunk == 0 ? part : merged.Merge(part);
         }
 

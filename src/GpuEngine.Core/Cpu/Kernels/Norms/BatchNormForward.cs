@@ -80,8 +80,16 @@ internal abstract unsafe class BatchNormForward<T, TVec, TSimd> : CpuKernel, IBa
         {
             var mask = TSimd.Mask(Math.Min(TSimd.Width, channel + channels - c));
             var (mean, variance) = (TSimd.Zero, TSimd.Zero);
-            if (!_op.Training) (mean, variance) = (TSimd.LoadMasked(In<T>(_op.FirstRunning) + c, mask), TSimd.LoadMasked(In<T>(_op.FirstRunning + 1) + c, mask));
-            else if (Count > 0) (mean, variance) = Statistics(c);
+            if (!_op.Training)
+            {
+                mean = TSimd.LoadMasked(In<T>(_op.FirstRunning) + c, mask);
+                variance = TSimd.LoadMasked(In<T>(_op.FirstRunning + 1) + c, mask);
+            }
+            else if (Count > 0)
+            {
+                (mean, variance) = Statistics(c);
+            }
+
             Finish(c, mask, mean, variance);
         }
     }

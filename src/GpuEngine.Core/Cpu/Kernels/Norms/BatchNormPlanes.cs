@@ -4,20 +4,34 @@ using GpuEngine.Core.Graph;
 
 namespace GpuEngine.Core.Cpu.Kernels.Norms;
 
-/// <summary>How [N, C, L] is cut: one channel at a time, its planes of L elements in chunks of about 16 thousand elements.</summary>
+/// <summary>
+/// How [N, C, L] is cut: into chunks of samples, about 16 thousand elements per channel, and into bands of channels, whose
+/// planes lie side by side in each sample. Everything goes sample by sample, so that memory is read in order: a channel's
+/// planes often lie a power of two apart, where a cache holds few of them.
+/// </summary>
 internal static class PlaneCuts
 {
     private const int ChunkElements = 16384;
 
-    public static BatchSchedule Schedule(IBatchWork work, int samples, int channels, int places, int workers) => new(work, samples, channels)
+    /// <summary>A band of this size stays in a second-level cache from pass to pass.</summary>
+    private const int BandBytes = 256 * 1024;
+
+    /// <summary>A band is no narrower than this in each sample: long enough for the prefetcher.</summary>
+    private const int StretchBytes = 16 * 1024;
+
+    public static BatchSchedule Schedule(IBatchWork work, int samples, int channels, int places, int elementSize, int workers)
     {
-        ChunkSamples = Math.Max(1, ChunkElements / Math.Max(places, 1)),
-        BandChannels = 1,
-        GrainChannels = 1,
-        // The results are the same either way, so this may depend on the number of workers.
-        ByChannel = channels >= 4 * workers || workers == 1,
-        IsParallel = (long)samples * channels * places >= 16384,
-    };
+        var planeBytes = Math.Max(1, (long)places * elementSize);
+        return new BatchSchedule(work, samples, channels)
+        {
+            ChunkSamples = Math.Max(1, ChunkElements / Math.Max(places, 1)),
+            BandChannels = (int)Math.Max(1, Math.Max(BandBytes / (planeBytes * Math.Max(samples, 1)), StretchBytes / planeBytes)),
+            GrainChannels = 1,
+            // The results are the same either way, so this may depend on the number of workers.
+            ByChannel = channels >= 4 * workers || workers == 1,
+            IsParallel = (long)samples * channels * places >= BatchSchedule.ParallelElements,
+        };
+    }
 }
 
 /// <summary>batch_norm on [N, C, ...].</summary>
@@ -33,22 +47,24 @@ internal sealed unsafe class BatchNormPlanes<T, TVec, TSimd, TActivation, TResid
     public BatchNormPlanes(Node node, TActivation activation, int workers) : base(node)
     {
         _activation = activation;
-        Schedule = PlaneCuts.Schedule(this, Samples, Channels, Places, workers);
+        Schedule = PlaneCuts.Schedule(this, Samples, Channels, Places, sizeof(T), workers);
     }
 
-    public override long WorkspaceBytes => (OwnArrays * Padded + Overhang) * sizeof(T) + (long)Schedule.Chunks * Channels * sizeof(Moments);
+    public override long WorkspaceBytes => (OwnArrays * Padded + Overhang) * sizeof(T) + (long)Schedule.Chunks * Channels * sizeof(ShiftedSums);
 
     protected override BatchSchedule Schedule { get; }
 
-    private Moments* Parts => (Moments*)(Array(OwnArrays) + Overhang);
+    private ShiftedSums* Parts => (ShiftedSums*)(Array(OwnArrays) + Overhang);
 
     public override void Sum(int chunk, int sample, int samples, int channel, int channels)
     {
-        var plane = X + ((long)sample * Channels + channel) * Places;
-        // A plane longer than a chunk is a chunk of its own, summed piece by piece.
-        Parts[(long)chunk * Channels + channel] = samples == 1
-            ? RunMoments<T, TVec, TSimd>.Of(plane, Places, true)
-            : RunMoments<T, TVec, TSimd>.Of(plane, samples, (nint)Channels * Places, Places);
+        var parts = Parts + (long)chunk * Channels;
+        var first = X + (long)sample * Channels * Places;
+        for (var c = channel; c < channel + channels; c++) parts[c] = RunMoments<T, TVec, TSimd>.About(first + (long)c * Places, Places);
+        for (var s = 0; s < samples; s++, first += (long)Channels * Places)
+        {
+            for (var c = channel; c < channel + channels; c++) RunMoments<T, TVec, TSimd>.Add(ref parts[c], first + (long)c * Places, Places);
+        }
     }
 
     public override void Apply(int sample, int samples, int channel, int channels)
@@ -79,7 +95,7 @@ internal sealed unsafe class BatchNormPlanes<T, TVec, TSimd, TActivation, TResid
         for (var lane = 0; lane < TSimd.Width && c + lane < Channels; lane++)
         {
             var all = default(Moments);
-            for (var chunk = 0; chunk < Schedule.Chunks; chunk++) all = all.Merge(Parts[(long)chunk * Channels + c + lane]);
+            for (var chunk = 0; chunk < Schedule.Chunks; chunk++) all = all.Merge(Parts[(long)chunk * Channels + c + lane].Moments);
             mean[lane] = T.CreateTruncating(all.Mean);
             variance[lane] = T.CreateTruncating(all.Variance);
         }
@@ -101,30 +117,34 @@ internal sealed unsafe class BatchNormPlanesBackward<T, TVec, TSimd, TActivation
     public BatchNormPlanesBackward(Node node, TActivation activation, int workers) : base(node)
     {
         _activation = activation;
-        Schedule = PlaneCuts.Schedule(this, Samples, Channels, Places, workers);
+        Schedule = PlaneCuts.Schedule(this, Samples, Channels, Places, sizeof(T), workers);
     }
 
     protected override BatchSchedule Schedule { get; }
 
     public override void Sum(int chunk, int sample, int samples, int channel, int channels)
     {
-        var (sum, product) = (0.0, 0.0);
+        var sums = new Span<T>(SumOf(chunk), Channels);
+        var products = new Span<T>(ProductOf(chunk), Channels);
+        sums.Slice(channel, channels).Clear();
+        products.Slice(channel, channels).Clear();
         for (var s = sample; s < sample + samples; s++)
         {
-            var (z, zx) = RunPasses<T, TVec, TSimd, TActivation, TResidual, N0>.BackwardSums(Plane(s, channel), _activation);
-            sum += double.CreateTruncating(z);
-            product += double.CreateTruncating(zx);
+            for (var c = channel; c < channel + channels; c++)
+            {
+                var (sum, product) = RunPasses<T, TVec, TSimd, TActivation, TResidual, N0>.BackwardSums(Plane(s, c), _activation);
+                sums[c] += sum;
+                products[c] += product;
+            }
         }
-
-        SumOf(chunk)[channel] = T.CreateTruncating(sum);
-        ProductOf(chunk)[channel] = T.CreateTruncating(product);
     }
 
     public override void Apply(int sample, int samples, int channel, int channels)
     {
         for (var s = sample; s < sample + samples; s++)
         {
-            for (var c = channel; c < channel + channels; c++) RunPasses<T, TVec, TSimd, TActivation, TResidual, N0>.BackwardApply(Plane(s, c), _activation);
+            for (var c = channel; c < channel + channels; c++)
+                RunPasses<T, TVec, TSimd, TActivation, TResidual, N0>.BackwardApply(Plane(s, c), _activation);
         }
     }
 

@@ -32,7 +32,8 @@ internal static class NormKernels
         CpuKernels.Register<LayerNormOp>(RowNorm);
         CpuKernels.Register<InstanceNormOp>(RowNorm);
         CpuKernels.Register<RmsNormOp>(RowNorm);
-        CpuKernels.Register<RowNormBackwardOp>((node, workers) => Create<RowNormBackwardMaker>(node, workers, ((RowNormBackwardOp)node.Op).Of.Activation, false));
+        CpuKernels.Register<RowNormBackwardOp>((node, workers) =>
+            Create<RowNormBackwardMaker>(node, workers, ((RowNormBackwardOp)node.Op).Of.Activation, false));
     }
 
     private static CpuKernel? RowNorm(Node node, int workers) => Create<RowNormMaker>(node, workers, ((RowNormOp)node.Op).Activation, false);
@@ -52,12 +53,12 @@ internal static class NormKernels
     private static CpuKernel? Activated<T, TMaker>(Node node, int workers, Activation? activation, bool residual)
         where T : unmanaged, IBinaryFloatingPointIeee754<T>
         where TMaker : struct, IMaker => activation switch
-    {
-        // The hot ones are written for registers of any width.
-        null or Graph.Identity => Residual<T, NoActivation<T>, TMaker>(node, workers, default, residual),
-        Graph.Relu => Residual<T, ReluActivation<T>, TMaker>(node, workers, default, residual),
-        _ => ActivationFunctors.Visit(activation, new FunctorVisitor<T, TMaker>(node, workers, residual), out var kernel) ? kernel : null,
-    };
+        {
+            // The hot ones are written for registers of any width.
+            null or Graph.Identity => Residual<T, NoActivation<T>, TMaker>(node, workers, default, residual),
+            Graph.Relu => Residual<T, ReluActivation<T>, TMaker>(node, workers, default, residual),
+            _ => ActivationFunctors.Visit(activation, new FunctorVisitor<T, TMaker>(node, workers, residual), out var kernel) ? kernel : null,
+        };
 
     private static CpuKernel Residual<T, TActivation, TMaker>(Node node, int workers, TActivation activation, bool residual)
         where T : unmanaged, IBinaryFloatingPointIeee754<T>
@@ -73,8 +74,10 @@ internal static class NormKernels
         where TMaker : struct, IMaker
     {
         var maker = default(TMaker);
-        if (GemmPlan.IsSupported(GemmKernel.Avx512)) return maker.Make<T, Vector512<T>, Avx512Simd<T>, TActivation, TResidual>(node, activation, workers);
-        if (GemmPlan.IsSupported(GemmKernel.Avx2)) return maker.Make<T, Vector256<T>, Avx2Simd<T>, TActivation, TResidual>(node, activation, workers);
+        if (GemmPlan.IsSupported(GemmKernel.Avx512))
+            return maker.Make<T, Vector512<T>, Avx512Simd<T>, TActivation, TResidual>(node, activation, workers);
+        if (GemmPlan.IsSupported(GemmKernel.Avx2))
+            return maker.Make<T, Vector256<T>, Avx2Simd<T>, TActivation, TResidual>(node, activation, workers);
         return maker.Make<T, Vector<T>, PortableSimd<T>, TActivation, TResidual>(node, activation, workers);
     }
 

@@ -121,7 +121,7 @@ internal sealed unsafe class RowNormForward<T, TVec, TSimd, TActivation, TElemen
 /// <summary>How the row norms are cut.</summary>
 internal static class RowCuts
 {
-    public static bool IsParallel(RowLayout layout) => layout.Rows * layout.Length >= 16384;
+    public static bool IsParallel(RowLayout layout) => layout.Rows * layout.Length >= BatchSchedule.ParallelElements;
 
     /// <summary>Whether neighbouring elements have weights of their own.</summary>
     public static bool HasElementWeights(RowNormOp op, Shape x) => op.Affine && op.Layout(x).Inner == 1;

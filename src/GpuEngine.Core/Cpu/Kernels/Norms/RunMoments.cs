@@ -19,6 +19,17 @@ internal readonly record struct Moments(long Count, double Mean, double M2)
     }
 }
 
+/// <summary>Sums of x - Pivot and its square; with a pivot near the mean nothing cancels when they become moments.</summary>
+internal struct ShiftedSums
+{
+    public long Count;
+    public double Pivot;
+    public double Sum;
+    public double Squares;
+
+    public readonly Moments Moments => new(Count, Pivot + Sum / Count, Squares - Sum * Sum / Count);
+}
+
 /// <summary>
 /// Statistics of contiguous stretches in two passes over a chunk that stays in the cache: the mean, then the deviations from it
 /// (whose own sum corrects the rounding of the mean: Chan, Golub and LeVeque 1983, equation 1.7).
@@ -38,47 +49,58 @@ internal static unsafe class RunMoments<T, TVec, TSimd>
         for (var at = 0L; at < length; at += Chunk)
         {
             var part = (int)Math.Min(Chunk, length - at);
-            all = centred ? all.Merge(Of(x + at, 1, 0, part)) : new Moments(length, 0, all.M2 + Deviations(x + at, 1, 0, part, T.Zero).Squares);
+            var sums = centred ? About(x + at, part) : default;
+            Add(ref sums, x + at, part);
+            // Uncentred, the sums about 0 are what is wanted.
+            all = centred ? all.Merge(sums.Moments) : new Moments(length, 0, all.M2 + sums.Squares);
         }
 
         return all;
     }
 
-    /// <summary>Several stretches of one length that lie apart by a stride; together they should be no longer than a chunk.</summary>
-    public static Moments Of(T* x, int stretches, nint stride, int length)
+    /// <summary>Empty sums about the mean of a stretch (of its first chunk, if it is longer).</summary>
+    public static ShiftedSums About(T* x, int length)
     {
-        var count = (long)stretches * length;
-        var pivot = T.CreateTruncating(Sum(x, stretches, stride, length) / count);
-        var (sum, squares) = Deviations(x, stretches, stride, length, pivot);
-        return new Moments(count, double.CreateTruncating(pivot) + sum / count, squares - sum * sum / count);
+        var part = Math.Min(length, Chunk);
+        return new ShiftedSums { Pivot = double.CreateTruncating(T.CreateTruncating(Sum(x, part) / part)) };
+    }
+
+    /// <summary>Adds a stretch.</summary>
+    public static void Add(ref ShiftedSums sums, T* x, int length)
+    {
+        var pivot = T.CreateTruncating(sums.Pivot);
+        for (var at = 0; at < length; at += Chunk)
+        {
+            var (sum, squares) = Deviations(x + at, Math.Min(Chunk, length - at), pivot);
+            sums.Sum += sum;
+            sums.Squares += squares;
+        }
+
+        sums.Count += length;
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static double Sum(T* x, int stretches, nint stride, int length)
+    private static double Sum(T* x, int length)
     {
         var (s0, s1, s2, s3) = (TSimd.Zero, TSimd.Zero, TSimd.Zero, TSimd.Zero);
         var tail = length % TSimd.Width;
         var mask = TSimd.Mask(Math.Max(tail, 1));
-        for (var s = 0; s < stretches; s++, x += stride)
+        nint i = 0;
+        for (; i + 4 * TSimd.Width <= length; i += 4 * TSimd.Width)
         {
-            nint i = 0;
-            for (; i + 4 * TSimd.Width <= length; i += 4 * TSimd.Width)
-            {
-                s0 = TSimd.Add(s0, TSimd.Load(x + i));
-                s1 = TSimd.Add(s1, TSimd.Load(x + i + TSimd.Width));
-                s2 = TSimd.Add(s2, TSimd.Load(x + i + 2 * TSimd.Width));
-                s3 = TSimd.Add(s3, TSimd.Load(x + i + 3 * TSimd.Width));
-            }
-
-            for (; i + TSimd.Width <= length; i += TSimd.Width) s0 = TSimd.Add(s0, TSimd.Load(x + i));
-            if (tail > 0) s1 = TSimd.Add(s1, TSimd.LoadMasked(x + i, mask));
+            s0 = TSimd.Add(s0, TSimd.Load(x + i));
+            s1 = TSimd.Add(s1, TSimd.Load(x + i + TSimd.Width));
+            s2 = TSimd.Add(s2, TSimd.Load(x + i + 2 * TSimd.Width));
+            s3 = TSimd.Add(s3, TSimd.Load(x + i + 3 * TSimd.Width));
         }
 
+        for (; i + TSimd.Width <= length; i += TSimd.Width) s0 = TSimd.Add(s0, TSimd.Load(x + i));
+        if (tail > 0) s1 = TSimd.Add(s1, TSimd.LoadMasked(x + i, mask));
         return double.CreateTruncating(TSimd.Sum(TSimd.Add(TSimd.Add(s0, s1), TSimd.Add(s2, s3))));
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static (double Sum, double Squares) Deviations(T* x, int stretches, nint stride, int length, T pivot)
+    private static (double Sum, double Squares) Deviations(T* x, int length, T pivot)
     {
         var (s0, s1) = (TSimd.Zero, TSimd.Zero);
         var (q0, q1) = (TSimd.Zero, TSimd.Zero);
@@ -89,28 +111,25 @@ internal static unsafe class RunMoments<T, TVec, TSimd>
         T* lanes = stackalloc T[TSimd.Width];
         TSimd.Store(lanes, p);
         var tailPivot = TSimd.LoadMasked(lanes, mask);
-        for (var s = 0; s < stretches; s++, x += stride)
+        nint i = 0;
+        for (; i + 2 * TSimd.Width <= length; i += 2 * TSimd.Width)
         {
-            nint i = 0;
-            for (; i + 2 * TSimd.Width <= length; i += 2 * TSimd.Width)
-            {
-                var d0 = TSimd.Subtract(TSimd.Load(x + i), p);
-                var d1 = TSimd.Subtract(TSimd.Load(x + i + TSimd.Width), p);
-                (s0, s1) = (TSimd.Add(s0, d0), TSimd.Add(s1, d1));
-                (q0, q1) = (TSimd.MultiplyAdd(d0, d0, q0), TSimd.MultiplyAdd(d1, d1, q1));
-            }
+            var d0 = TSimd.Subtract(TSimd.Load(x + i), p);
+            var d1 = TSimd.Subtract(TSimd.Load(x + i + TSimd.Width), p);
+            (s0, s1) = (TSimd.Add(s0, d0), TSimd.Add(s1, d1));
+            (q0, q1) = (TSimd.MultiplyAdd(d0, d0, q0), TSimd.MultiplyAdd(d1, d1, q1));
+        }
 
-            for (; i + TSimd.Width <= length; i += TSimd.Width)
-            {
-                var d = TSimd.Subtract(TSimd.Load(x + i), p);
-                (s0, q0) = (TSimd.Add(s0, d), TSimd.MultiplyAdd(d, d, q0));
-            }
+        for (; i + TSimd.Width <= length; i += TSimd.Width)
+        {
+            var d = TSimd.Subtract(TSimd.Load(x + i), p);
+            (s0, q0) = (TSimd.Add(s0, d), TSimd.MultiplyAdd(d, d, q0));
+        }
 
-            if (tail > 0)
-            {
-                var d = TSimd.Subtract(TSimd.LoadMasked(x + i, mask), tailPivot);
-                (s1, q1) = (TSimd.Add(s1, d), TSimd.MultiplyAdd(d, d, q1));
-            }
+        if (tail > 0)
+        {
+            var d = TSimd.Subtract(TSimd.LoadMasked(x + i, mask), tailPivot);
+            (s1, q1) = (TSimd.Add(s1, d), TSimd.MultiplyAdd(d, d, q1));
         }
 
         return (double.CreateTruncating(TSimd.Sum(TSimd.Add(s0, s1))), double.CreateTruncating(TSimd.Sum(TSimd.Add(q0, q1))));

@@ -1,4 +1,5 @@
 using System.Numerics;
+using System.Numerics.Tensors;
 using GpuEngine.Core.Graph;
 
 namespace GpuEngine.Core.Cpu.Kernels;
@@ -42,12 +43,18 @@ internal sealed unsafe class AveragingPlane<T> where T : unmanaged, IBinaryFloat
     private readonly PoolWindow[] _wide;
     private readonly T[] _divisors;
     private readonly int _width;
+    private readonly bool _pairs;
+    private readonly bool _disjoint;
 
     public AveragingPlane(AveragingOp op, Shape input)
     {
         (_high, _wide, _width) = (op.Windows(0, input[2]), op.Windows(1, input[3]), input[3]);
-        _divisors = [.. _high.SelectMany(h => _wide.Select(w => T.CreateChecked(op.SafeDivisor(h, w))))];
+        T[] divisors = [.. _high.SelectMany(h => _wide.Select(w => T.CreateChecked(op.SafeDivisor(h, w))))];
+        _divisors = GC.AllocateArray<T>(divisors.Length, pinned: true);
+        divisors.CopyTo(_divisors, 0);
         InputElements = (long)input[2] * input[3];
+        _pairs = typeof(T) == typeof(float) && IsPairs(_high) && IsPairs(_wide);
+        _disjoint = IsDisjoint(_high) && IsDisjoint(_wide);
     }
 
     public long InputElements { get; }
@@ -59,16 +66,18 @@ internal sealed unsafe class AveragingPlane<T> where T : unmanaged, IBinaryFloat
         for (var p = 0; p < _high.Length; p++)
         {
             var high = _high[p];
-            for (var q = 0; q < _wide.Length; q++)
+            var q = 0;
+            if (_pairs && _wide.Length >= PairColumns.Least)
+            {
+                q = _wide.Length;
+                fixed (T* divisors = &_divisors[p * q])
+                    PairColumns.Mean((float*)(x + high.Start * _width), _width, (float*)divisors, (float*)(y + p * q), q);
+            }
+
+            for (; q < _wide.Length; q++)
             {
                 var wide = _wide[q];
-                var sum = T.Zero;
-                for (var h = high.Start; h < high.End; h++)
-                {
-                    for (var w = wide.Start; w < wide.End; w++) sum += x[h * _width + w];
-                }
-
-                y[p * _wide.Length + q] = sum / _divisors[p * _wide.Length + q];
+                y[p * _wide.Length + q] = Sum(x, high, wide) / _divisors[p * _wide.Length + q];
             }
         }
     }
@@ -85,9 +94,30 @@ internal sealed unsafe class AveragingPlane<T> where T : unmanaged, IBinaryFloat
                 var share = dy[p * _wide.Length + q] / _divisors[p * _wide.Length + q];
                 for (var h = high.Start; h < high.End; h++)
                 {
-                    for (var w = wide.Start; w < wide.End; w++) dx[h * _width + w] += share;
+                    var row = dx + h * _width;
+                    if (_disjoint) new Span<T>(row + wide.Start, wide.Extent).Fill(share);
+                    else for (var w = wide.Start; w < wide.End; w++) row[w] += share;
                 }
             }
         }
+    }
+
+    private static bool IsPairs(PoolWindow[] windows) =>
+        windows.Index().All(w => w.Item.Start == 2 * w.Index && w.Item.Extent == 2);
+
+    private static bool IsDisjoint(PoolWindow[] windows) =>
+        windows.Zip(windows.Skip(1)).All(w => w.First.End <= w.Second.Start);
+
+    private T Sum(T* x, PoolWindow high, PoolWindow wide)
+    {
+        // A window of whole rows lies in one piece.
+        if (wide.Extent == _width) return TensorPrimitives.Sum(new ReadOnlySpan<T>(x + high.Start * _width, high.Extent * _width));
+        var sum = T.Zero;
+        for (var h = high.Start; h < high.End; h++)
+        {
+            for (var w = wide.Start; w < wide.End; w++) sum += x[h * _width + w];
+        }
+
+        return sum;
     }
 }

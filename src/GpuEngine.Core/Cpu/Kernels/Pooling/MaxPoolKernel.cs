@@ -16,6 +16,8 @@ internal sealed unsafe class MaxPoolKernel<T>(Node node) : CpuKernel where T : u
     private readonly int _outHeight = node.Outputs[0].Shape[2];
     private readonly int _outWidth = node.Outputs[0].Shape[3];
 
+    private readonly bool _pairs = IsPairs((MaxPoolOp)node.Op);
+
     protected override bool IsParallel => _planes * _height * _width >= 16384;
 
     public override void Execute(int worker, int workers)
@@ -32,7 +34,16 @@ internal sealed unsafe class MaxPoolKernel<T>(Node node) : CpuKernel where T : u
             for (var p = 0; p < _outHeight; p++)
             {
                 var (top, bottom) = Inside(p * strideH - _op.Padding[0], kernelH, dilationH, _height);
-                for (var q = 0; q < _outWidth; q++)
+                var q = 0;
+                if (_pairs && _width / 2 >= PairColumns.Least && bottom - top == 2)
+                {
+                    q = _width / 2;
+                    PairColumns.Max((float*)(x + top * _width), _width, top * _width, (float*)y, index, q);
+                    y += q;
+                    index += q;
+                }
+
+                for (; q < _outWidth; q++)
                 {
                     var (left, right) = Inside(q * strideW - _op.Padding[1], kernelW, dilationW, _width);
                     var (best, place) = (T.NegativeInfinity, top * _width + left);
@@ -41,8 +52,10 @@ internal sealed unsafe class MaxPoolKernel<T>(Node node) : CpuKernel where T : u
                         for (var w = left; w < right; w += dilationW)
                         {
                             var value = x[h * _width + w];
-                            if (!(value > best) && !T.IsNaN(value)) continue;
-                            (best, place) = (value, h * _width + w);
+                            // Selections, not a branch: which element is the largest cannot be predicted.
+                            var take = value > best | T.IsNaN(value);
+                            best = take ? value : best;
+                            place = take ? h * _width + w : place;
                         }
                     }
 
@@ -52,6 +65,10 @@ internal sealed unsafe class MaxPoolKernel<T>(Node node) : CpuKernel where T : u
             }
         }
     }
+
+    /// <summary>Whether <see cref="PairColumns"/> can take the windows.</summary>
+    internal static bool IsPairs(MaxPoolOp op) => typeof(T) == typeof(float)
+        && op.Kernel == [2, 2] && op.Stride == [2, 2] && op.Padding == [0, 0] && op.Dilation == [1, 1];
 
     /// <summary>The first element of a window inside the input, and the end of the window inside it.</summary>
     private static (int Start, int End) Inside(int start, int kernel, int dilation, int extent)

@@ -9,6 +9,8 @@ internal static class PoolingKernels
     {
         CpuKernels.Register<MaxPoolOp>((node, _) => CpuKernels.Typed(
             node.Inputs[0].DType, () => new MaxPoolKernel<float>(node), () => new MaxPoolKernel<double>(node)));
+        CpuKernels.Register<MaxPoolBackwardOp>((node, _) => CpuKernels.Typed(
+            node.Inputs[0].DType, () => new MaxPoolBackwardKernel<float>(node), () => new MaxPoolBackwardKernel<double>(node)));
         CpuKernels.Register<AvgPool2dOp>(Average);
         CpuKernels.Register<AdaptiveAvgPool2dOp>(Average);
         CpuKernels.Register<AveragingBackwardOp>((node, _) => CpuKernels.Typed(

@@ -1,0 +1,45 @@
+using GpuEngine.Core.Graph;
+
+namespace GpuEngine.Cuda.Launchers;
+
+/// <summary>The launchers of the hand-written kernels of <c>kernels/</c>, one line per op.</summary>
+internal static class FileLaunchers
+{
+    public static void Register()
+    {
+        RegisterActivations();
+        CudaKernels.Register<PReluOp>(ActivationLauncher.PRelu);
+        CudaKernels.Register<PReluBackwardOp>(ActivationLauncher.PReluBackward);
+        CudaKernels.Register<SReluOp>(ActivationLauncher.SRelu);
+        CudaKernels.Register<SReluBackwardOp>(ActivationLauncher.SReluBackward);
+        CudaKernels.Register<MaxoutOp>(ActivationLauncher.Maxout);
+        CudaKernels.Register<MaxoutBackwardOp>(ActivationLauncher.MaxoutBackward);
+        CudaKernels.Register<BatchNormOp>(BatchNormLauncher.Forward);
+        CudaKernels.Register<BatchNormBackwardOp>(BatchNormLauncher.Backward);
+        CudaKernels.Register<CrossEntropyOp>(CrossEntropyLauncher.Forward);
+        CudaKernels.Register<CrossEntropyBackwardOp>(CrossEntropyLauncher.Backward);
+        CudaKernels.Register<AdamOp>(OptimizerLauncher.Create);
+        CudaKernels.Register<SgdOp>(OptimizerLauncher.Create);
+        CudaKernels.Register<RmsPropOp>(OptimizerLauncher.Create);
+        CudaKernels.Register<AdagradOp>(OptimizerLauncher.Create);
+    }
+
+    private static void RegisterActivations()
+    {
+        CudaKernels.Register<ActivationBackwardOp>(ActivationLauncher.Backward);
+        CudaKernels.Register<Relu>(ActivationLauncher.Forward);
+        CudaKernels.Register<LeakyRelu>(ActivationLauncher.Forward);
+        CudaKernels.Register<Elu>(ActivationLauncher.Forward);
+        CudaKernels.Register<Gelu>(ActivationLauncher.Forward);
+        CudaKernels.Register<Silu>(ActivationLauncher.Forward);
+        CudaKernels.Register<Mish>(ActivationLauncher.Forward);
+        CudaKernels.Register<Softplus>(ActivationLauncher.Forward);
+        CudaKernels.Register<Softsign>(ActivationLauncher.Forward);
+        CudaKernels.Register<Sigmoid>(ActivationLauncher.Forward);
+        CudaKernels.Register<LogSigmoid>(ActivationLauncher.Forward);
+        CudaKernels.Register<Tanh>(ActivationLauncher.Forward);
+        CudaKernels.Register<Hardtanh>(ActivationLauncher.Forward);
+        CudaKernels.Register<Hardsigmoid>(ActivationLauncher.Forward);
+        CudaKernels.Register<Hardswish>(ActivationLauncher.Forward);
+    }
+}

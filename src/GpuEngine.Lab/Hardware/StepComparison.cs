@@ -1,0 +1,58 @@
+using GpuEngine.Core.Cpu;
+using GpuEngine.Core.Devices;
+using GpuEngine.Nn.Data;
+using GpuEngine.Nn.Layers;
+using GpuEngine.Nn.Models;
+using GpuEngine.Nn.Optimizers;
+using GpuEngine.Nn.Training;
+
+namespace GpuEngine.Lab.Hardware;
+
+/// <summary>The same training steps on two devices.</summary>
+/// <param name="Model">What was trained.</param>
+/// <param name="Steps">How many steps.</param>
+/// <param name="LargestDifference">Largest relative difference of the losses.</param>
+/// <param name="Repeatable">Whether a second run on the device gave the same bits.</param>
+/// <param name="FirstLoss">Loss of the first step.</param>
+/// <param name="LastLoss">Loss of the last step.</param>
+public sealed record StepComparisonResult(string Model, int Steps, double LargestDifference, bool Repeatable, float FirstLoss, float LastLoss)
+{
+    /// <summary>Rounding differs between devices and is amplified by every step; 1e-4 over 20 steps is the promise.</summary>
+    public const double Tolerance = 1e-4;
+
+    public bool Passed => LargestDifference <= Tolerance && Repeatable;
+}
+
+/// <summary>Follows training steps on a device and on the CPU side by side, from the same weights and batches.</summary>
+public static class StepComparison
+{
+    public static IEnumerable<StepComparisonResult> Run(IDevice device, int steps = 20)
+    {
+        yield return Compare("mlp 3x64, batch norm, dropout", device, steps, () => Mlp.Create(1024, 9, new MlpOptions { Depth = 3, Width = 64, Dropout = 0.1 }));
+        yield return Compare("mlp 3x64, layer norm, gelu", device, steps, () => Mlp.Create(1024, 9, new MlpOptions { Depth = 3, Width = 64, Norm = NormKind.Layer, Activation = "gelu" }));
+    }
+
+    private static StepComparisonResult Compare(string name, IDevice device, int steps, Func<Module> model)
+    {
+        using var cpu = new CpuDevice();
+        var expected = Losses(cpu, model(), steps);
+        var actual = Losses(device, model(), steps);
+        var again = Losses(device, model(), steps);
+        var difference = expected.Zip(actual, (a, b) => double.IsFinite(b) ? Math.Abs(a - b) / Math.Abs(a) : double.PositiveInfinity).Max();
+        return new StepComparisonResult(name, steps, difference, actual.SequenceEqual(again), actual[0], actual[^1]);
+    }
+
+    private static float[] Losses(IDevice device, Module model, int steps)
+    {
+        using var trainer = new Trainer(model, Nn.Training.Losses.CrossEntropy, new AdamW(), device) { Options = new TrainerOptions { BatchSize = 32, Clipping = new Clipping(1, null) } };
+        trainer.Prepare(Datasets.Shapeset(new DatasetOptions { Limit = 32 * steps }));
+        var losses = new float[steps];
+        for (var i = 0; i < steps; i++)
+        {
+            trainer.RunStep(1e-3);
+            losses[i] = trainer.Executable.ReadScalar<float>(TrainStep.Loss);
+        }
+
+        return losses;
+    }
+}

@@ -1,0 +1,105 @@
+using GpuEngine.Core.Graph;
+
+namespace GpuEngine.Tests.Cuda;
+
+/// <summary>
+/// Calls of the ops that have hand-written kernels, beyond the samples of the op catalog: fused activations and residuals, and
+/// shapes by code path (one vector, odd, a tail, one block, several, held in registers or not, cut into pieces).
+/// </summary>
+internal static class KernelSamples
+{
+    private static readonly OpSpec BatchNorm = new("batch_norm", "with everything that may be fused")
+    {
+        Arguments =
+        [
+            new("input"), new("running_mean", Optional: true, Differentiable: false), new("running_var", Optional: true, Differentiable: false),
+            new("weight", Optional: true), new("bias", Optional: true), new("residual", Optional: true),
+        ],
+        Attributes = [new("training", true, ""), new("activation", "identity", "")],
+        Build = call =>
+        {
+            var activation = call.Choice("activation", ("identity", null), ("relu", new Relu()), ("silu", new Silu()), ("leaky_relu", (Activation?)new LeakyRelu(0.2)));
+            var y = F.BatchNorm(
+                call["input"], call.Optional("running_mean"), call.Optional("running_var"), call.Optional("weight"), call.Optional("bias"),
+                call.Flag("training"), activation: activation, residual: call.Optional("residual"));
+            List<NamedTensor> outputs = [new("output", y.Output)];
+            if (y.RunningMean is { } mean) outputs.Add(new("running_mean", mean));
+            if (y.RunningVar is { } variance) outputs.Add(new("running_var", variance));
+            return outputs;
+        },
+        Samples =
+        [
+            Norm([2, 4]), Norm([33, 7], "relu"), Norm([130, 16], "relu"), Norm([128, 72], "silu", residual: true), Norm([128, 40], "leaky_relu", bare: true),
+            // Not held in registers: 512 threads, 8 channels per slice, 16 positions per thread make 4096 rows forward and 2048 backward.
+            Norm([2100, 8], "relu"), Norm([4200, 9], "silu"),
+            Norm([3, 5, 4, 4], "relu", residual: true), Norm([2, 3, 5, 7]), Norm([5, 2, 32, 36], "silu"), Norm([4, 2, 66, 64], "relu", residual: true),
+            Norm([5, 12], "relu", training: false), Norm([700, 12], "silu", training: false, residual: true), Norm([2, 3, 16, 16], "relu", training: false),
+        ],
+    };
+
+    private static readonly OpSpec CrossEntropy = OpCatalog.Find("cross_entropy") with
+    {
+        Samples =
+        [
+            Loss(Sample.Normal(1, 1), 1), Loss(Sample.Normal(300, 10), 10), Loss(Sample.Uniform(-60, 60, 9, 1000), 1000),
+            Loss(Sample.Normal(5, 2500), 2500, ("label_smoothing", 0.1)), Loss(Sample.Normal(5, 3, 300), 3, ("reduction", "sum"), ("ignore_index", 1)),
+        ],
+    };
+
+    private static readonly OpSpec Adam = Optimizer("adam", ["exp_avg", "exp_avg_sq"], 1, 3, 4099);
+
+    private static readonly OpSpec Sgd = Optimizer("sgd", ["momentum_buffer"], 4100);
+
+    private static readonly OpSpec[] Specs =
+    [
+        BatchNorm, CrossEntropy, Adam, Sgd,
+        .. Activations.All.Where(s => s.Name != "identity").Select(s => s with { Samples = [new() { ["input"] = Sample.Uniform(-9, 9, 1) }, new() { ["input"] = Sample.Normal(4099) }] }),
+    ];
+
+    /// <summary>The ops above with their samples.</summary>
+    public static IReadOnlyList<OpSpec> Own => Specs;
+
+    /// <summary>Everything that may run a hand-written kernel: the catalog's samples, then our own.</summary>
+    public static IEnumerable<(OpSpec Spec, OpSample Sample)> All =>
+        OpCatalog.All.Concat(Specs).SelectMany(s => s.Samples.Select(sample => (s, sample)));
+
+    private static OpSample Norm(int[] shape, string activation = "identity", bool bare = false, bool residual = false, bool training = true)
+    {
+        var channels = shape[1];
+        var sample = new OpSample { ["input"] = Sample.Uniform(-2, 5, shape) };
+        sample.Attributes["activation"] = activation;
+        sample.Attributes["training"] = training;
+        if (residual) sample["residual"] = Sample.Normal(shape);
+        if (bare) return sample;
+        sample["weight"] = Sample.Normal(channels);
+        sample["bias"] = Sample.Normal(channels);
+        sample["running_mean"] = Sample.Normal(channels);
+        sample["running_var"] = Sample.Uniform(0.5, 2, channels);
+        return sample;
+    }
+
+    private static OpSample Loss(Sample logits, int classes, params (string Name, object Value)[] attributes)
+    {
+        var sample = new OpSample
+        {
+            ["input"] = logits,
+            ["target"] = Sample.Index(classes, [.. logits.Shape.Where((_, i) => i != 1)]),
+        };
+        foreach (var (name, value) in attributes) sample.Attributes[name] = value;
+        return sample;
+    }
+
+    private static OpSpec Optimizer(string name, string[] states, params int[] sizes) => OpCatalog.Find(name) with
+    {
+        Samples = [.. sizes.Select(size => Step(size, states))],
+    };
+
+    private static OpSample Step(int size, string[] states)
+    {
+        var sample = new OpSample { ["param"] = Sample.Normal(size), ["grad"] = Sample.Normal(size) };
+        foreach (var state in states) sample[state] = Sample.Uniform(0.1, 1, size);
+        sample.Attributes["step"] = 3;
+        if (states[0] == "momentum_buffer") sample.Attributes["momentum"] = 0.9;
+        return sample;
+    }
+}
