@@ -56,7 +56,8 @@ internal sealed unsafe class DepthwiseWeightGradient<T, TVec, TSimd> : CpuKernel
             {
                 var plane = (nint)n * _channels + (nint)channel;
                 ConvRows<T, TVec, TSimd>.Spread(
-                    In<T>(1) + plane * _rows.Input * _columns.Input, 0, _columns.Input, image + _columns.PadLow, 0, _pitch, 1, _rows.Input);
+                    In<T>(1) + plane * _rows.Input * _columns.Input, 0, _columns.Input, image + _columns.PadLow, 0, _pitch,
+                    1, _rows.Input);
                 Add(image + _columns.PadLow, In<T>(0) + plane * _rows.Output * _columns.Output, sums);
             }
 
