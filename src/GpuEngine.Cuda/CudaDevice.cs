@@ -1,8 +1,5 @@
-using System.Runtime.CompilerServices;
 using GpuEngine.Core.Devices;
-using GpuEngine.Core.Graph;
 using GpuEngine.Core.Plan;
-using GpuEngine.Cuda.Codegen;
 using GpuEngine.Cuda.Interop;
 using GpuEngine.Cuda.Launchers;
 using GpuEngine.Cuda.Runtime;
@@ -13,9 +10,9 @@ namespace GpuEngine.Cuda;
 /// A CUDA device, real or simulated: runs any plan. Primitives without a hand-written kernel run through kernels generated at
 /// run time; fused ops without one run by their decompositions.
 /// </summary>
-public sealed class CudaDevice : IDevice, IPlanTarget
+public sealed class CudaDevice : IDevice
 {
-    private readonly ConditionalWeakTable<Node, CudaKernel> _kernels = [];
+    private readonly CudaPlanTarget _target;
 
     /// <param name="ordinal">The device, from 0.</param>
     /// <param name="options">How plans are run.</param>
@@ -25,44 +22,35 @@ public sealed class CudaDevice : IDevice, IPlanTarget
         Options = options ?? new CudaDeviceOptions();
         Context = CudaContext.Open(ordinal, Options.SyncLaunches);
         Name = $"{(NativeLibraries.IsSimulated ? "sim" : "cuda")}:{ordinal}";
-        Limits = CudaLimits.Of(Context.Properties) with
+        var limits = CudaLimits.Of(Context.Properties) with
         {
             HasCublas = Options.UseCublas && Exports(CudaLibrary.Cublas, "cublasGemmEx"),
             HasCublasLt = Options.UseCublas && Exports(CudaLibrary.CublasLt, "cublasLtMatmul"),
             AllowTf32 = Options.AllowTf32,
         };
+        _target = new CudaPlanTarget(limits, Options);
         Stream = Context.CreateStream();
         Library = new KernelLibrary(Context, new KernelCache(Options.KernelCacheFolder, Options.Warn));
     }
 
     public string Name { get; }
 
-    public IPlanTarget Target => this;
+    public IPlanTarget Target => _target;
 
     public CudaDeviceOptions Options { get; }
 
     public CudaContext Context { get; }
 
     /// <summary>What launchers plan with.</summary>
-    public CudaLimits Limits { get; }
+    public CudaLimits Limits => _target.Limits;
+
+    internal CudaPlanTarget PlanTarget => _target;
 
     /// <summary>The stream that all work of this device is queued on.</summary>
     public CudaStream Stream { get; }
 
     /// <summary>Compiled kernels; the cache's counters tell how many had to be compiled.</summary>
     public KernelLibrary Library { get; }
-
-    /// <summary>What cuMemAlloc aligns to, and more than any kernel's vector needs.</summary>
-    public int Alignment => 256;
-
-    public bool WidensBf16 => false;
-
-    public bool HasKernel(Node node) => (Options.UseFusedKernels || node.Op is not FusedOp) && Kernel(node) is not null;
-
-    public long WorkspaceBytes(Node node) => (Kernel(node) ?? throw Missing(node)).WorkspaceBytes;
-
-    public TensorProgram Rewrite(TensorProgram program) =>
-        Options.FuseElementwise ? ElementwiseFusion.Apply(program) : program;
 
     public IVariableStore CreateStore() => new CudaVariableStore(this);
 
@@ -74,9 +62,6 @@ public sealed class CudaDevice : IDevice, IPlanTarget
         Stream.Dispose();
         Context.Dispose();
     }
-
-    /// <summary>A launcher of its own for one launch: nodes of two plans must not share bindings.</summary>
-    internal CudaKernel NewKernel(Node node) => CudaKernels.Create(node, Limits) ?? throw Missing(node);
 
     /// <summary>Waits until nothing uses memory that is about to be given back.</summary>
     internal void Drain()
@@ -91,17 +76,6 @@ public sealed class CudaDevice : IDevice, IPlanTarget
         }
     }
 
-    private CudaKernel? Kernel(Node node)
-    {
-        if (_kernels.TryGetValue(node, out var kernel)) return kernel;
-        kernel = CudaKernels.Create(node, Limits);
-        if (kernel is not null) _kernels.Add(node, kernel);
-        return kernel;
-    }
-
     // The simulator is one file for all libraries and need not have every function.
     private static bool Exports(CudaLibrary library, string function) => NativeLibraries.FindExport(library, function) != 0;
-
-    private NotSupportedException Missing(Node node) =>
-        new($"The {Name} device has no kernel for {node.Op.Name} on {string.Join(", ", node.Inputs.Select(t => t.Type))}.");
 }

@@ -28,7 +28,7 @@ internal sealed class CudaExecutable : IExecutable
         _device = device;
         Plan = plan;
         // Compiling takes longest and needs no device memory: a kernel with an error is reported before anything is allocated.
-        _kernels = [.. plan.Launches.Select(l => device.NewKernel(l.Node))];
+        _kernels = [.. plan.Launches.Select(l => device.PlanTarget.NewKernel(l.Node))];
         device.Library.Compile(_kernels.SelectMany(k => k.Requests));
         try
         {
@@ -40,7 +40,7 @@ internal sealed class CudaExecutable : IExecutable
         catch (OutOfDeviceMemoryException exception)
         {
             DisposeMemory();
-            throw exception.WithAdvice(MemoryAdvice.For(plan, device.Alignment));
+            throw exception.WithAdvice(MemoryAdvice.For(plan, device.Target.Alignment));
         }
 
         DevicePointer At(Placement p) => (p.Variable is null ? _arenas[p.Class].Address : store.Pointer(p.Variable)) + p.Offset;

@@ -62,7 +62,7 @@ internal sealed class CudaVariableStore(CudaDevice device) : IVariableStore
         _places.Clear();
     }
 
-    private long Bytes(Variable variable) => ExecutionPlan.Aligned(variable.Type.Bytes, device.Alignment);
+    private long Bytes(Variable variable) => ExecutionPlan.Aligned(variable.Type.Bytes, device.Target.Alignment);
 
     private static void CheckLength(Variable variable, int bytes)
     {

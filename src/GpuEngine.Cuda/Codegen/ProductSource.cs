@@ -24,20 +24,20 @@ internal static class ProductSource
             i64 m, i64 n, i64 k, i64 batch) {
             __shared__ ACC tile_a[16][17], tile_b[16][17];
             const int x = threadIdx.x, y = threadIdx.y;
-            const i64 row = static_cast<i64>(blockIdx.y) * 16 + y, column = static_cast<i64>(blockIdx.x) * 16 + x;
+            const i64 row = static_cast<i64>(blockIdx.x) * 16 + y, column = static_cast<i64>(blockIdx.y) * 16 + x;
             for (i64 z = blockIdx.z; z < batch; z += gridDim.z) {
                 const T* const from_a = a + z * m * k;
                 const T* const from_b = b + z * k * n;
                 ACC sum = 0;
                 for (i64 start = 0; start < k; start += 16) {
         #if TRANSPOSE_A
-                    const i64 ak = start + y, ar = static_cast<i64>(blockIdx.y) * 16 + x;
+                    const i64 ak = start + y, ar = static_cast<i64>(blockIdx.x) * 16 + x;
                     tile_a[x][y] = ak < k && ar < m ? to_accumulator(from_a[ak * m + ar]) : ACC(0);
         #else
                     tile_a[y][x] = row < m && start + x < k ? to_accumulator(from_a[row * k + start + x]) : ACC(0);
         #endif
         #if TRANSPOSE_B
-                    const i64 bc = static_cast<i64>(blockIdx.x) * 16 + y;
+                    const i64 bc = static_cast<i64>(blockIdx.y) * 16 + y;
                     tile_b[x][y] = bc < n && start + x < k ? to_accumulator(from_b[bc * k + start + x]) : ACC(0);
         #else
                     tile_b[y][x] = start + y < k && column < n ? to_accumulator(from_b[(start + y) * n + column]) : ACC(0);

@@ -90,10 +90,10 @@ internal sealed class Reduce : CudaKernel
         var acc = KernelRequest.StorageType(accumulator);
         var lowest = accumulator switch
         {
-            DType.F32 => "(-1.0f / 0.0f)",
-            DType.F64 => "(-1.0 / 0.0)",
-            DType.I32 => "(-0x7fffffff - 1)",
-            DType.I64 => "(-0x7fffffffffffffffll - 1)",
+            DType.F32 => "(-1.0f/0.0f)",
+            DType.F64 => "(-1.0/0.0)",
+            DType.I32 => "(-0x7fffffff-1)",
+            DType.I64 => "(-0x7fffffffffffffffll-1)",
             _ => "0",
         };
         return new KernelRequest("reduce", rows ? "reduce_rows" : "reduce_columns")

@@ -84,7 +84,7 @@ public class DeviceTrainingTests(DeviceUnderTest under) : IClassFixture<DeviceUn
         using var mlp = new SmallMlp(under.Shared);
         var plan = mlp.Evaluation.Executable.Plan;
         Assert.Equal(plan.ArenaBytes.OrderBy(a => a.Key), mlp.Evaluation.Executable.AllocatedBytes.OrderBy(a => a.Key));
-        var predicted = plan.PeakBytes(under.Shared.Alignment);
+        var predicted = plan.PeakBytes(under.Shared.Target.Alignment);
         foreach (var (memoryClass, bytes) in mlp.Evaluation.Variables.AllocatedBytes)
             Assert.Equal(predicted[memoryClass], bytes + plan.ArenaBytes.GetValueOrDefault(memoryClass));
     }
