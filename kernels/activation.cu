@@ -18,8 +18,8 @@
 #include "common/reduce.cuh"
 #include "common/vector.cuh"
 
-#ifndef T
-#define T float
+#ifndef DTYPE
+#define DTYPE float
 #endif
 #ifndef VECTOR
 #define VECTOR 4
@@ -29,6 +29,8 @@
 #endif
 
 using namespace gpuengine;
+
+using T = DTYPE;
 
 static_assert(VECTOR * sizeof(T) <= 16, "a vector is one access");
 static_assert(PIECES >= 1, "a group has a channel");

@@ -16,11 +16,11 @@
 #include "common/channels.cuh"
 #include "common/grid.cuh"
 
-#ifndef T
-#define T float
+#ifndef DTYPE
+#define DTYPE float
 #endif
-#ifndef P  // weight and bias
-#define P float
+#ifndef PARAM_DTYPE  // weight and bias
+#define PARAM_DTYPE float
 #endif
 #ifndef HELD
 #define HELD 8
@@ -48,6 +48,9 @@
 #endif
 
 using namespace gpuengine;
+
+using T = DTYPE;
+using P = PARAM_DTYPE;
 
 static_assert(VECTOR * sizeof(T) <= 16, "a vector is one access");
 static_assert(HELD >= 1, "a chunk has a position");

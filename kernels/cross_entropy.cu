@@ -18,11 +18,11 @@
 #include "common/reduce.cuh"
 #include "common/vector.cuh"
 
-#ifndef T
-#define T float
+#ifndef DTYPE
+#define DTYPE float
 #endif
-#ifndef INDEX
-#define INDEX i64
+#ifndef INDEX_DTYPE
+#define INDEX_DTYPE i64
 #endif
 #ifndef LANES
 #define LANES 32
@@ -42,6 +42,9 @@
 #define THREADS 256
 
 using namespace gpuengine;
+
+using T = DTYPE;
+using Index = INDEX_DTYPE;
 
 static_assert(LANES == 1 || LANES == kWarpSize || LANES == THREADS, "a line is taken by a thread, a warp or a block");
 
@@ -81,7 +84,7 @@ struct MergeExponentials {
 
 // Lines of the tensor are numbered (n, place); every block takes kLinesPerBlock at a time. `partial` holds two floats per block.
 extern "C" __global__ void __launch_bounds__(THREADS) cross_entropy_forward(
-    T* loss, T* lse, T* divisor, float* partial, u32* counter, const T* x, const INDEX* target, const T* weight, i64 lines, i64 classes,
+    T* loss, T* lse, T* divisor, float* partial, u32* counter, const T* x, const Index* target, const T* weight, i64 lines, i64 classes,
     i64 length) {
     const int lane = static_cast<int>(threadIdx.x) % LANES;
     float losses = 0.0f, weights = 0.0f;
@@ -92,6 +95,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) cross_entropy_forward(
         if (line.exists) {
             for (i64 c = lane; c < classes; c += LANES) {
                 const float v = to_float(line.logits[c * line.step]);
+                if (v == -infinity()) continue;  // adds nothing, and the difference of two would be NaN
                 if (v > own.maximum || v != v) {
                     own.sum = own.sum == 0.0f ? 1.0f : own.sum * expf(own.maximum - v) + 1.0f;
                     own.maximum = v;
@@ -101,7 +105,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) cross_entropy_forward(
             }
         }
         own = line_reduce(own, MergeExponentials(), Exponentials{-infinity(), 0.0f});
-        const float line_lse = logf(own.sum) + own.maximum;
+        const float line_lse = own.sum == 0.0f ? quiet_nan() : logf(own.sum) + own.maximum;
         float smooth = 0.0f;
         if (kSmooth) {
             if (line.exists) {
@@ -146,7 +150,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) cross_entropy_forward(
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS) cross_entropy_backward(
-    T* dx, const T* dloss, const T* x, const INDEX* target, const T* weight, const T* lse, const T* divisor, i64 lines, i64 classes,
+    T* dx, const T* dloss, const T* x, const Index* target, const T* weight, const T* lse, const T* divisor, i64 lines, i64 classes,
     i64 length) {
     const int lane = static_cast<int>(threadIdx.x) % LANES;
     const float share = SMOOTHING / static_cast<float>(classes);

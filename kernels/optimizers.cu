@@ -12,17 +12,17 @@
 // Arithmetic in f32 whatever the storage types of parameters P, gradients G and states S.
 #include "common/vector.cuh"
 
-#ifndef P
-#define P float
+#ifndef PARAM_DTYPE
+#define PARAM_DTYPE float
 #endif
-#ifndef G
-#define G float
+#ifndef GRAD_DTYPE
+#define GRAD_DTYPE float
 #endif
-#ifndef S
-#define S float
+#ifndef STATE_DTYPE
+#define STATE_DTYPE float
 #endif
-#ifndef RATE  // the type of lr
-#define RATE double
+#ifndef RATE_DTYPE  // the type of lr
+#define RATE_DTYPE double
 #endif
 #ifndef CLIPPED
 #define CLIPPED 0
@@ -81,6 +81,11 @@
 
 using namespace gpuengine;
 
+using P = PARAM_DTYPE;
+using G = GRAD_DTYPE;
+using S = STATE_DTYPE;
+using Rate = RATE_DTYPE;
+
 constexpr int kThreads = 256;
 
 // What a step needs beside the tensors; each rule fills in what it uses.
@@ -109,7 +114,7 @@ DEVICE float root(float x) { return EPS_INSIDE ? sqrtf(x + static_cast<float>(EP
 // Runs a rule over the arena: `Rule::update(scalars, param, g, states)` with States states.
 template <class Rule>
 DEVICE void step_arena(P* param, S* const (&state)[Rule::kStates ? Rule::kStates : 1], const P* old_param, const G* grad,
-                       const S* const (&old_state)[Rule::kStates ? Rule::kStates : 1], const RATE* lr, const i64* step, const float* clip,
+                       const S* const (&old_state)[Rule::kStates ? Rule::kStates : 1], const Rate* lr, const i64* step, const float* clip,
                        i64 count) {
     __shared__ Scalars shared;
     if (threadIdx.x == 0) shared = Rule::scalars(as_double(lr[0]), static_cast<double>(step[0]));
@@ -240,26 +245,26 @@ struct Adagrad {
 // A rule is only run by the entry that has its number of states.
 template <class Rule, int States>
 DEVICE void run(P* param, S* const (&state)[States ? States : 1], const P* old_param, const G* grad, const S* const (&old_state)[States ? States : 1],
-                const RATE* lr, const i64* step, const float* clip, i64 count) {
+                const Rate* lr, const i64* step, const float* clip, i64 count) {
     if constexpr (Rule::kStates == States) step_arena<Rule>(param, state, old_param, grad, old_state, lr, step, clip, count);
 }
 
 extern "C" __global__ void __launch_bounds__(kThreads) optimizer_step_0(
-    P* param, const P* old_param, const G* grad, const RATE* lr, const i64* step, const float* clip, i64 count) {
+    P* param, const P* old_param, const G* grad, const Rate* lr, const i64* step, const float* clip, i64 count) {
     S* const state[1] = {nullptr};
     const S* const old_state[1] = {nullptr};
     run<RULE, 0>(param, state, old_param, grad, old_state, lr, step, clip, count);
 }
 
 extern "C" __global__ void __launch_bounds__(kThreads) optimizer_step_1(
-    P* param, S* state0, const P* old_param, const G* grad, const S* old_state0, const RATE* lr, const i64* step, const float* clip, i64 count) {
+    P* param, S* state0, const P* old_param, const G* grad, const S* old_state0, const Rate* lr, const i64* step, const float* clip, i64 count) {
     S* const state[1] = {state0};
     const S* const old_state[1] = {old_state0};
     run<RULE, 1>(param, state, old_param, grad, old_state, lr, step, clip, count);
 }
 
 extern "C" __global__ void __launch_bounds__(kThreads) optimizer_step_2(
-    P* param, S* state0, S* state1, const P* old_param, const G* grad, const S* old_state0, const S* old_state1, const RATE* lr,
+    P* param, S* state0, S* state1, const P* old_param, const G* grad, const S* old_state0, const S* old_state1, const Rate* lr,
     const i64* step, const float* clip, i64 count) {
     S* const state[2] = {state0, state1};
     const S* const old_state[2] = {old_state0, old_state1};
@@ -268,7 +273,7 @@ extern "C" __global__ void __launch_bounds__(kThreads) optimizer_step_2(
 
 extern "C" __global__ void __launch_bounds__(kThreads) optimizer_step_3(
     P* param, S* state0, S* state1, S* state2, const P* old_param, const G* grad, const S* old_state0, const S* old_state1,
-    const S* old_state2, const RATE* lr, const i64* step, const float* clip, i64 count) {
+    const S* old_state2, const Rate* lr, const i64* step, const float* clip, i64 count) {
     S* const state[3] = {state0, state1, state2};
     const S* const old_state[3] = {old_state0, old_state1, old_state2};
     run<RULE, 3>(param, state, old_param, grad, old_state, lr, step, clip, count);

@@ -44,8 +44,5 @@ public static class KernelCatalog
     /// <summary>Adds a kernel from outside the engine.</summary>
     public static void Register(CatalogKernel kernel) => Kernels.Add(kernel);
 
-    // One line per file of kernels/.
-    private static IEnumerable<CatalogKernel> BuiltIn() =>
-    [
-    ];
+    private static IReadOnlyList<CatalogKernel> BuiltIn() => FileKernels.All;
 }

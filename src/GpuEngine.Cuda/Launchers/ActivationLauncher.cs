@@ -45,7 +45,7 @@ internal static class ActivationLauncher
         if (!Fits(type) || ActivationMacros.Of(activation) is not { } macros) return null;
         var vector = VectorWidth.Any(type.DType, node.Inputs);
         return One(
-            node, limits, entry, [KernelRequest.Define("T", type.DType), KernelRequest.Define("VECTOR", vector), .. macros],
+            node, limits, entry, [KernelRequest.Define("DTYPE", type.DType), KernelRequest.Define("VECTOR", vector), .. macros],
             (type.Elements + vector - 1) / vector, operands, type.Elements);
     }
 
@@ -59,7 +59,7 @@ internal static class ActivationLauncher
         [
             .. Enumerable.Range(0, node.Outputs.Count).Select(Operand.Out), .. Enumerable.Range(0, node.Inputs.Count).Select(i => Operand.In(i)),
         ];
-        var request = new KernelRequest(File, entry) { Defines = [KernelRequest.Define("T", x.DType), KernelRequest.Define("VECTOR", 1)] };
+        var request = new KernelRequest(File, entry) { Defines = [KernelRequest.Define("DTYPE", x.DType), KernelRequest.Define("VECTOR", 1)] };
         var blocks = reduces ? channels : limits.Blocks(x.Type.Elements, Threads);
         return new PlannedKernel(
             node, new LaunchStep(request, new LaunchShape(new Dim3((uint)blocks), new Dim3(Threads)), operands, [x.Type.Elements, channels, length]));
@@ -69,7 +69,7 @@ internal static class ActivationLauncher
     {
         if (!Fits(y.Type) || pieces > 64) return null;
         return One(
-            node, limits, entry, [KernelRequest.Define("T", y.DType), KernelRequest.Define("VECTOR", 1), KernelRequest.Define("PIECES", pieces)],
+            node, limits, entry, [KernelRequest.Define("DTYPE", y.DType), KernelRequest.Define("VECTOR", 1), KernelRequest.Define("PIECES", pieces)],
             y.Type.Elements, operands, y.Type.Elements, y.Shape.Product(dim + 1, y.Rank));
     }
 

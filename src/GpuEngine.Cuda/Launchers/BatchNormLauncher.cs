@@ -1,4 +1,3 @@
-using System.Numerics;
 using GpuEngine.Core.Graph;
 using GpuEngine.Cuda.Runtime;
 
@@ -10,9 +9,6 @@ namespace GpuEngine.Cuda.Launchers;
 /// </summary>
 internal static class BatchNormLauncher
 {
-    /// <summary>Independent blocks that keep any device busy.</summary>
-    private const int EnoughBlocks = 512;
-
     /// <summary>Positions a thread keeps in registers; the backward pass keeps two or three tensors of each.</summary>
     private const int ForwardHeld = 16;
     private const int BackwardHeld = 8;
@@ -24,7 +20,7 @@ internal static class BatchNormLauncher
         var x = node.Inputs[0];
         Tensor[] vectors = op.Residual ? [x, node.Inputs[^1]] : [x];
         var held = op.Training ? ForwardHeld : 1;
-        var tile = Tile.Of(x, vectors, held);
+        var tile = Tile(x, vectors, held);
         var defines = tile.Defines(macros);
         KernelRequest Request(string entry) => new("batch_norm.cu", entry) { Defines = defines };
         if (op.Training && tile.IsHeld)
@@ -52,7 +48,7 @@ internal static class BatchNormLauncher
         if (BackwardMacros(node) is not { } macros) return null;
         var x = node.Inputs[1];
         Tensor[] vectors = op.Residual ? [node.Inputs[0], x, node.Inputs[^1]] : [node.Inputs[0], x];
-        var tile = Tile.Of(x, vectors, BackwardHeld);
+        var tile = Tile(x, vectors, BackwardHeld);
         var defines = tile.Defines(macros);
         KernelRequest Request(string entry) => new("batch_norm_backward.cu", entry) { Defines = defines };
         if (tile.IsHeld)
@@ -134,7 +130,7 @@ internal static class BatchNormLauncher
         if (weight == DType.F64) return null;
         return
         [
-            KernelRequest.Define("T", x.DType), KernelRequest.Define("P", weight), Flag("AFFINE", op.Affine), Flag("RESIDUAL", op.Residual),
+            KernelRequest.Define("DTYPE", x.DType), KernelRequest.Define("PARAM_DTYPE", weight), Flag("AFFINE", op.Affine), Flag("RESIDUAL", op.Residual),
             Flag("RUNNING", op.Running), Flag("TRAINING", op.Training), Flag("UNBIASED", op.UnbiasedRunning),
             KernelRequest.Define("MOMENTUM", (float)op.Momentum), KernelRequest.Define("EPS", (float)op.Eps), .. activation,
         ];
@@ -152,10 +148,13 @@ internal static class BatchNormLauncher
         if (op.Residual && op.Activation is null or Identity) return null;
         return
         [
-            KernelRequest.Define("T", x.DType), KernelRequest.Define("P", weight), Flag("AFFINE", op.Affine), Flag("RESIDUAL", op.Residual),
+            KernelRequest.Define("DTYPE", x.DType), KernelRequest.Define("PARAM_DTYPE", weight), Flag("AFFINE", op.Affine), Flag("RESIDUAL", op.Residual),
             Flag("TRAINING", op.Training), .. activation,
         ];
     }
+
+    private static ChannelTile Tile(Tensor x, Tensor[] vectors, int held) =>
+        ChannelTile.Of(x.Shape[0], x.Shape[1], x.Shape.Product(2, x.Rank), x.DType, vectors, held);
 
     /// <summary>Where running_mean stands among the inputs.</summary>
     private static int FirstRunning(BatchNormOp op) => op.Affine ? 3 : 1;
@@ -163,61 +162,4 @@ internal static class BatchNormLauncher
     private static bool Fits(TensorType x) => x.DType is DType.F32 or DType.BF16 && x.Elements > 0;
 
     private static (string, string) Flag(string name, bool value) => KernelRequest.Define(name, value ? 1 : 0);
-
-    /// <summary>How blocks and threads share [N, C, length] (kernels/common/channels.cuh).</summary>
-    internal sealed record Tile(bool Planes, long Batch, long Channels, long Length, int Vector, int Groups, int Threads, int Held)
-    {
-        /// <summary>Vectors of a channel.</summary>
-        public long Positions => Planes ? Batch * Length / Vector : Batch;
-
-        private int Lanes => Threads / Groups;
-
-        private long Slices => (Channels + (Planes ? 1 : Groups * Vector) - 1) / (Planes ? 1 : Groups * Vector);
-
-        /// <summary>Whether one launch reads everything once, and keeps the device busy.</summary>
-        public bool IsHeld => Positions <= (long)Lanes * Held && (Slices >= 64 || Positions <= 4 * Lanes || !Planes);
-
-        private long Piece => Math.Max(Lanes * Math.Max(1, Positions * Slices / ((long)EnoughBlocks * Lanes)), Lanes);
-
-        /// <summary>Pieces that the positions of a slice are cut into.</summary>
-        public long PieceCount => (Positions + Piece - 1) / Piece;
-
-        public LaunchShape Whole => new(new Dim3((uint)Slices), new Dim3((uint)Threads));
-
-        /// <summary>Slices times pieces.</summary>
-        public LaunchShape Pieces => new(new Dim3((uint)Slices, (uint)PieceCount), new Dim3((uint)Threads));
-
-        public long[] Sizes => [Batch, Channels, Length];
-
-        public long[] PieceSizes => [Batch, Channels, Length, Piece];
-
-        public (string, string)[] Defines((string, string)[] macros) =>
-        [
-            .. macros, KernelRequest.Define("PLANES", Planes ? 1 : 0), KernelRequest.Define("VECTOR", Vector), KernelRequest.Define("GROUPS", Groups),
-            KernelRequest.Define("THREADS", Threads), KernelRequest.Define("HELD", Held),
-        ];
-
-        /// <summary>
-        /// The tile for x, whose vectors (and those of tensors like it) are in <paramref name="vectors"/>, with at most so many
-        /// positions held by a thread.
-        /// </summary>
-        public static Tile Of(Tensor x, Tensor[] vectors, int mostHeld)
-        {
-            var (batch, channels, length) = (x.Shape[0], x.Shape[1], x.Shape.Product(2, x.Rank));
-            var planes = length > 1;
-            var vector = VectorWidth.Dividing(x.DType, planes ? length : channels, vectors);
-            var groups = 1;
-            if (!planes)
-            {
-                // At least the 32 bytes of a sector side by side; more where there are blocks enough.
-                while (groups < 32 && groups * vector * x.DType.Size() < 32) groups *= 2;
-                while (groups < 8 && channels > (long)groups * vector * 160) groups *= 2;
-            }
-
-            var positions = planes ? batch * length / vector : batch;
-            var threads = positions * groups > 256L * Math.Max(1, mostHeld / 2) ? 512 : 256;
-            var held = (int)Math.Clamp((long)BitOperations.RoundUpToPowerOf2((ulong)((positions * groups + threads - 1) / threads)), 1, mostHeld);
-            return new Tile(planes, batch, channels, length, vector, groups, threads, held);
-        }
-    }
 }

@@ -64,7 +64,7 @@ internal static class CrossEntropyLauncher
         if (op.Probabilities || x.DType is not (DType.F32 or DType.BF16) || x.Type.Elements == 0) return null;
         return
         [
-            KernelRequest.Define("T", x.DType), KernelRequest.Define("INDEX", target.DType), KernelRequest.Define("LANES", Lanes(x)),
+            KernelRequest.Define("DTYPE", x.DType), KernelRequest.Define("INDEX_DTYPE", target.DType), KernelRequest.Define("LANES", Lanes(x)),
             KernelRequest.Define("REDUCTION", op.Reduction switch { Reduction.Mean => 0, Reduction.Sum => 1, _ => 2 }),
             KernelRequest.Define("WEIGHTED", op.Weighted ? 1 : 0), KernelRequest.Define("SMOOTHING", (float)op.LabelSmoothing),
             ("IGNORE_INDEX", $"({op.IgnoreIndex.ToString(CultureInfo.InvariantCulture)})"),

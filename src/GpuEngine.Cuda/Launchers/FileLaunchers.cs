@@ -22,6 +22,15 @@ internal static class FileLaunchers
         CudaKernels.Register<SgdOp>(OptimizerLauncher.Create);
         CudaKernels.Register<RmsPropOp>(OptimizerLauncher.Create);
         CudaKernels.Register<AdagradOp>(OptimizerLauncher.Create);
+        CudaKernels.Register<ClipGradNormOp>(ClipGradNormLauncher.Create);
+        CudaKernels.Register<DropoutOp>(DropoutLauncher.Create);
+        CudaKernels.Register<SoftmaxOp>(SoftmaxLauncher.Forward);
+        CudaKernels.Register<SoftmaxBackwardOp>(SoftmaxLauncher.Backward);
+        CudaKernels.Register<LayerNormOp>(RowNormLauncher.Forward);
+        CudaKernels.Register<GroupNormOp>(RowNormLauncher.Forward);
+        CudaKernels.Register<InstanceNormOp>(RowNormLauncher.Forward);
+        CudaKernels.Register<RmsNormOp>(RowNormLauncher.Forward);
+        CudaKernels.Register<RowNormBackwardOp>(RowNormLauncher.Backward);
     }
 
     private static void RegisterActivations()

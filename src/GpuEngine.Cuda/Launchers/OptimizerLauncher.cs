@@ -22,8 +22,8 @@ internal static class OptimizerLauncher
         var vector = tensors.Max(t => VectorWidth.Any(t.DType, tensors));
         (string, string)[] defines =
         [
-            KernelRequest.Define("P", param.DType), KernelRequest.Define("G", tensors[1].DType),
-            KernelRequest.Define("S", states > 0 ? tensors[2].DType : DType.F32), KernelRequest.Define("RATE", rate.DType),
+            KernelRequest.Define("PARAM_DTYPE", param.DType), KernelRequest.Define("GRAD_DTYPE", tensors[1].DType),
+            KernelRequest.Define("STATE_DTYPE", states > 0 ? tensors[2].DType : DType.F32), KernelRequest.Define("RATE_DTYPE", rate.DType),
             Flag("CLIPPED", op.Clip), Flag("MAXIMIZE", op.Maximize), KernelRequest.Define("VECTOR", vector), .. rule,
         ];
         var count = param.Type.Elements;

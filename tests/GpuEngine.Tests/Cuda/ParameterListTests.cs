@@ -84,8 +84,8 @@ public class ParameterListTests
 
             Assert.True(type.EndsWith('*'), $"{context}: address {parameters[i]}");
             var element = type.TrimEnd('*').Replace("const ", "", StringComparison.Ordinal).Trim();
-            // The last definition counts, as for a compiler.
-            element = step.Request.Defines.LastOrDefault(d => d.Name == element).Value ?? Default(step.Request.Source, element);
+            var macro = Regex.Match(KernelSources.Text(step.Request.Source), $@"using {element} = (\w+);").Groups[1].Value;
+            if (macro.Length > 0) element = step.Request.Defines.LastOrDefault(d => d.Name == macro).Value ?? Default(step.Request.Source, macro);
             var operand = step.Operands[i];
             var expected = operand.Kind switch
             {

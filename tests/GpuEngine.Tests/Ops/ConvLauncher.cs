@@ -13,7 +13,7 @@ namespace GpuEngine.Tests.Ops;
 /// </summary>
 internal static unsafe class ConvLauncher
 {
-    private const int Guard = 64;
+    private const int Guard = 4096;
 
     public static double[] Run(Node node, double[][] inputs, CpuPool pool, GemmKernel kernel)
     {

@@ -30,22 +30,18 @@ internal sealed class ConvReference(ConvGeometry geometry, int[] x, int[] w, int
     private void Visit(Action<int, int, int> product)
     {
         var perGroup = w[0] / geometry.Groups;
-        for (var n = 0; n < y[0]; n++)
-        for (var k = 0; k < y[1]; k++)
-        for (var p = 0; p < y[2]; p++)
-        for (var q = 0; q < y[3]; q++)
-        for (var c = 0; c < w[1]; c++)
-        for (var r = 0; r < w[2]; r++)
-        for (var s = 0; s < w[3]; s++)
+        for (var yi = 0; yi < y.Aggregate(1, (a, b) => a * b); yi++)
         {
-            var row = p * geometry.Stride[0] + r * geometry.Dilation[0] - geometry.Padding[0];
-            var column = q * geometry.Stride[1] + s * geometry.Dilation[1] - geometry.Padding[1];
-            if (row < 0 || row >= x[2] || column < 0 || column >= x[3]) continue;
-            var channel = k / perGroup * w[1] + c;
-            product(
-                ((n * x[1] + channel) * x[2] + row) * x[3] + column,
-                ((k * w[1] + c) * w[2] + r) * w[3] + s,
-                ((n * y[1] + k) * y[2] + p) * y[3] + q);
+            var (n, k, p, q) = (yi / (y[1] * y[2] * y[3]), yi / (y[2] * y[3]) % y[1], yi / y[3] % y[2], yi % y[3]);
+            for (var tap = 0; tap < w[1] * w[2] * w[3]; tap++)
+            {
+                var (c, r, s) = (tap / (w[2] * w[3]), tap / w[3] % w[2], tap % w[3]);
+                var row = p * geometry.Stride[0] + r * geometry.Dilation[0] - geometry.Padding[0];
+                var column = q * geometry.Stride[1] + s * geometry.Dilation[1] - geometry.Padding[1];
+                if (row < 0 || row >= x[2] || column < 0 || column >= x[3]) continue;
+                var channel = k / perGroup * w[1] + c;
+                product(((n * x[1] + channel) * x[2] + row) * x[3] + column, k * w[1] * w[2] * w[3] + tap, yi);
+            }
         }
     }
 }

@@ -22,7 +22,8 @@ internal sealed class ConvAxis
         {
             // Offsets rise or fall throughout, so the taps inside are a range.
             var offsets = classes[o % outStep].Offsets;
-            var inside = Enumerable.Range(0, offsets.Length).Where(t => (uint)(inStep * (o / outStep) + offsets[t]) < (uint)input).ToArray();
+            var origin = inStep * (o / outStep);
+            var inside = Enumerable.Range(0, offsets.Length).Where(t => (uint)(origin + offsets[t]) < (uint)input).ToArray();
             if (inside.Length > 0) (_taps[2 * o], _taps[2 * o + 1]) = (inside[0], inside[^1] + 1);
         }
 

@@ -1,3 +1,5 @@
+using System.Runtime.CompilerServices;
+
 namespace GpuEngine.Core.Cpu.Kernels;
 
 /// <summary>
@@ -69,7 +71,7 @@ internal sealed unsafe class ConvWeights<T> where T : unmanaged
         (nint)tapRow * _task.InChannels * _task.Columns.Classes[columnClass].Taps.Length;
 
     public int* Table(int rowClass, int columnClass) =>
-        (int*)System.Runtime.CompilerServices.Unsafe.AsPointer(ref _tables[0]) + _tableOffsets[rowClass * _task.Columns.Classes.Length + columnClass];
+        (int*)Unsafe.AsPointer(ref _tables[0]) + _tableOffsets[rowClass * _task.Columns.Classes.Length + columnClass];
 
     /// <summary>The first weight of a class in a block of a group.</summary>
     public T* At(T* packed, int group, int block, int rowClass, int columnClass) =>

@@ -47,6 +47,8 @@ internal static class ConvolutionKernels
             Conv2dOp op => new ImageConvolution<T, TVec, TSimd>(ConvTask.Forward(op.Geometry, first, second, result), workers),
             ConvolutionOp op => new ImageConvolution<T, TVec, TSimd>(ConvTask.Forward(op.Geometry, first, second, result), workers),
             ConvolutionInputOp op => new ImageConvolution<T, TVec, TSimd>(ConvTask.Backward(op.Geometry, result, second, first), workers),
+            ConvolutionWeightOp op when DepthwiseWeightGradient<T, TVec, TSimd>.Fits(op.Geometry, result) =>
+                new DepthwiseWeightGradient<T, TVec, TSimd>(op.Geometry, second, result, first, workers),
             ConvolutionWeightOp op => new WeightGradient<T, TVec, TSimd>(op.Geometry, second, result, first, workers),
             _ => throw new ArgumentException($"{node.Op.Name} is no convolution."),
         };

@@ -42,7 +42,8 @@ internal sealed unsafe class ImageConvolution<T, TVec, TSimd> : CpuKernel
         _inPlace = whole && (!_pixelLanes || columns.Output % TSimd.Width == 0);
         _pitch = columns.PadLow + columns.Input + columns.PadHigh;
         var bytes = (long)task.InChannels * rows.Input * _pitch * sizeof(T);
-        var wanted = Math.Max((workers + (long)task.Images * task.Groups - 1) / Math.Max(1, (long)task.Images * task.Groups), (bytes + BandBytes - 1) / BandBytes);
+        var planes = Math.Max(1, (long)task.Images * task.Groups);
+        var wanted = Math.Max((workers + planes - 1) / planes, (bytes + BandBytes - 1) / BandBytes);
         _bands = (int)Math.Clamp(wanted, 1, Math.Max(1, rows.Output));
         var most = 0;
         for (var band = 0; band < _bands; band++)
@@ -145,7 +146,8 @@ internal sealed unsafe class ImageConvolution<T, TVec, TSimd> : CpuKernel
         {
             var columns = _task.Columns;
             ConvRows<T, TVec, TSimd>.Spread(
-                source + first * columns.Input, _task.InPlane, columns.Input, image + columns.PadLow, _plane, _pitch, _task.InChannels, last - first);
+                source + first * columns.Input, _task.InPlane, columns.Input, image + columns.PadLow, _plane, _pitch,
+                _task.InChannels, last - first);
             // The table counts from input row 0 and column 0.
             origin = image + columns.PadLow - first * _pitch;
         }
@@ -204,7 +206,8 @@ internal sealed unsafe class ImageConvolution<T, TVec, TSimd> : CpuKernel
                 }
 
                 ConvRows<T, TVec, TSimd>.Transpose(
-                    scratch, width, target + firstChannel * _task.OutPlane + (nint)h * columns.Output + pixel, _task.OutPlane, pixels, channels);
+                    scratch, width, target + firstChannel * _task.OutPlane + (nint)h * columns.Output + pixel, _task.OutPlane,
+                    pixels, channels);
             }
         }
     }

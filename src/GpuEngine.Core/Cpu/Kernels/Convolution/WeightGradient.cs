@@ -38,7 +38,8 @@ internal sealed unsafe class WeightGradient<T, TVec, TSimd> : CpuKernel
     {
         _layout = new(g, x, w, y, TSimd.Width);
         (_images, _workers) = (x[0], workers);
-        _chunks = (int)Math.Max(1, Math.Min(Math.Min(_images, MostChunks), MostChunkBytes / Math.Max(1, _layout.SumElements * sizeof(T))));
+        var affordable = MostChunkBytes / Math.Max(1, _layout.SumElements * sizeof(T));
+        _chunks = (int)Math.Max(1, Math.Min(Math.Min(_images, MostChunks), affordable));
         _together = Math.Clamp(EnoughPixels / Math.Max(1, _layout.Pixels), 1, Math.Max(1, (_images + _chunks - 1) / _chunks));
         // Rows of all tiles: one unit is one tile, or one channel whose rows are taps.
         var most = ConvTileTable<T, TVec, TSimd>.Rows(_layout.Registers);
@@ -103,7 +104,8 @@ internal sealed unsafe class WeightGradient<T, TVec, TSimd> : CpuKernel
                 var plane = ((nint)(n + i) * l.Groups + group) * l.InChannels + channel;
                 ConvRows<T, TVec, TSimd>.Spread(
                     In<T>(1) + plane * l.InputPlane, l.InputPlane, l.Columns.Input,
-                    scratch + i * l.ImageElements + (channel * l.Plane) + l.Columns.PadLow, l.Plane, l.Pitch, endChannel - channel, l.Rows.Input);
+                    scratch + i * l.ImageElements + (channel * l.Plane) + l.Columns.PadLow, l.Plane, l.Pitch,
+                    endChannel - channel, l.Rows.Input);
                 var dy = In<T>(0) + ((nint)(n + i) * l.Groups + group) * l.OutChannels * l.Pixels;
                 for (var panel = 0; panel < l.Panels; panel++)
                 {
@@ -188,7 +190,8 @@ internal sealed unsafe class WeightGradient<T, TVec, TSimd> : CpuKernel
             for (var chunk = 1; chunk < _chunks; chunk++)
             {
                 var part = total + chunk * l.SumElements;
-                for (var i = 0; i < count * width; i += TSimd.Width) TSimd.Store(total + i, TSimd.Add(TSimd.Load(total + i), TSimd.Load(part + i)));
+                for (var i = 0; i < count * width; i += TSimd.Width)
+                    TSimd.Store(total + i, TSimd.Add(TSimd.Load(total + i), TSimd.Load(part + i)));
             }
 
             var k = panel * l.FullPanel;

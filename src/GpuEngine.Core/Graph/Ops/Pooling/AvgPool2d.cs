@@ -26,9 +26,25 @@ public sealed record AvgPool2dOp(
         Samples =
         [
             new() { ["input"] = Sample.Normal(2, 3, 6, 40), Attributes = { ["kernel_size"] = 2 } },
-            new() { ["input"] = Sample.Normal(2, 2, 7, 9), Attributes = { ["kernel_size"] = 3, ["stride"] = 2, ["padding"] = 1, ["ceil_mode"] = true } },
-            new() { ["input"] = Sample.Normal(2, 7, 9), Attributes = { ["kernel_size"] = new[] { 3, 2 }, ["stride"] = new[] { 1, 3 }, ["padding"] = new[] { 1, 0 }, ["count_include_pad"] = false } },
-            new() { ["input"] = Sample.Normal(1, 2, 8, 8), Attributes = { ["kernel_size"] = 3, ["ceil_mode"] = true, ["divisor_override"] = 5 } },
+            new()
+            {
+                ["input"] = Sample.Normal(2, 2, 7, 9),
+                Attributes = { ["kernel_size"] = 3, ["stride"] = 2, ["padding"] = 1, ["ceil_mode"] = true },
+            },
+            new()
+            {
+                ["input"] = Sample.Normal(2, 7, 9),
+                Attributes =
+                {
+                    ["kernel_size"] = new[] { 3, 2 }, ["stride"] = new[] { 1, 3 }, ["padding"] = new[] { 1, 0 },
+                    ["count_include_pad"] = false,
+                },
+            },
+            new()
+            {
+                ["input"] = Sample.Normal(1, 2, 8, 8),
+                Attributes = { ["kernel_size"] = 3, ["ceil_mode"] = true, ["divisor_override"] = 5 },
+            },
             new() { ["input"] = Sample.Normal(1, 3, 5, 7), Attributes = { ["kernel_size"] = new[] { 5, 7 } } },
         ],
     };

@@ -27,9 +27,21 @@ internal static class MaxPool2d
         Samples =
         [
             new() { ["input"] = Sample.Normal(2, 3, 6, 8), Attributes = { ["kernel_size"] = 2 } },
-            new() { ["input"] = Sample.Normal(2, 2, 7, 37), Attributes = { ["kernel_size"] = 2, ["ceil_mode"] = true, ["return_indices"] = true } },
-            new() { ["input"] = Sample.Normal(1, 2, 9, 8), Attributes = { ["kernel_size"] = new[] { 3, 2 }, ["stride"] = new[] { 2, 1 }, ["padding"] = 1 } },
-            new() { ["input"] = Sample.Normal(3, 11, 12), Attributes = { ["kernel_size"] = 3, ["dilation"] = new[] { 2, 1 }, ["stride"] = 2, ["ceil_mode"] = true } },
+            new()
+            {
+                ["input"] = Sample.Normal(2, 2, 7, 37),
+                Attributes = { ["kernel_size"] = 2, ["ceil_mode"] = true, ["return_indices"] = true },
+            },
+            new()
+            {
+                ["input"] = Sample.Normal(1, 2, 9, 8),
+                Attributes = { ["kernel_size"] = new[] { 3, 2 }, ["stride"] = new[] { 2, 1 }, ["padding"] = 1 },
+            },
+            new()
+            {
+                ["input"] = Sample.Normal(3, 11, 12),
+                Attributes = { ["kernel_size"] = 3, ["dilation"] = new[] { 2, 1 }, ["stride"] = 2, ["ceil_mode"] = true },
+            },
         ],
     };
 }
