@@ -108,7 +108,7 @@ public class FileKernelTests(DeviceUnderTest under) : IClassFixture<DeviceUnderT
             Cudasim.cudasim_counters_clear();
             evaluation.Run();
             var launches = Counters();
-            var planned = evaluation.Executable.Plan.Launches.Select(l => under.Shared.NewKernel(l.Node)).OfType<PlannedKernel>().ToArray();
+            var planned = evaluation.Executable.Plan.Launches.Select(l => under.Shared.PlanTarget.NewKernel(l.Node)).OfType<PlannedKernel>().ToArray();
             Assert.NotEmpty(planned);
             foreach (var kernel in planned)
             {
