@@ -15,19 +15,19 @@ part() { # NAME SECONDS COMMAND...: runs one part, shows how it ended
 }
 export -f gpuengine; export here results
 echo "== $(date -u +%FT%TZ)  $(nvidia-smi --query-gpu=name,driver_version --format=csv,noheader 2>/dev/null | head -n 1)"
-part doctor 60 bash -c 'gpuengine doctor --json > "$results/doctor.json" && grep -o "\"verdict\": \"[^\"]*\"" "$results/doctor.json"'
-part kernels 200 bash -c 'gpuengine kernels check --device cuda --steps --json "$results/kernels.json" | tail -n 30'
-part tests 150 bash -c 'cd "$here/tests" && GPUENGINE_TEST_DEVICE=cuda dotnet GpuEngine.Tests.dll --filter-namespace "GpuEngine.Tests.Cuda*" > "$results/tests.txt" 2>&1; code=$?; grep -E "^(failed|  total|  failed|  succeeded|  skipped)" "$results/tests.txt" | head -n 20; exit $code'
+part doctor 60 bash -o pipefail -c 'gpuengine doctor --json > "$results/doctor.json" && grep -o "\"verdict\": \"[^\"]*\"" "$results/doctor.json"'
+part kernels 200 bash -o pipefail -c 'gpuengine kernels check --device cuda --steps --json "$results/kernels.json" | tail -n 30'
+part tests 150 bash -o pipefail -c 'cd "$here/tests" && GPUENGINE_TEST_DEVICE=cuda dotnet GpuEngine.Tests.dll --filter-namespace "GpuEngine.Tests.Cuda*" > "$results/tests.txt" 2>&1; code=$?; grep -E "^(failed|  total|  failed|  succeeded|  skipped)" "$results/tests.txt" | head -n 20; exit $code'
 for model in "mlp --depth 20 --width 256" "lenet5"; do
     name=train-${model%% *}
-    part "$name" 100 bash -c 'rm -rf "$results/run-$0"; gpuengine train --device cuda --model $1 --epochs 2 --limit 25600 --data shapeset --out "$results/run-$0" > "$results/$0.txt" && grep -E "^epoch|test error" "$results/$0.txt"' "$name" "$model"
+    part "$name" 100 bash -o pipefail -c 'rm -rf "$results/run-$0"; gpuengine train --device cuda --model $1 --epochs 2 --limit 25600 --data shapeset --out "$results/run-$0" > "$results/$0.txt" && grep -E "^epoch|test error" "$results/$0.txt"' "$name" "$model"
 done
 if python3 -c 'import torch, sys; sys.exit(not torch.cuda.is_available())' 2>/dev/null; then
     for form in cuda cuda-compiled; do
-        part "train-step against $form" 150 bash -c 'dotnet "$here/bench/GpuEngine.Bench.dll" train-step --device cuda --peer $0 --python "$(command -v python3)" | tee "$results/train-step-$0.txt"' "$form"
+        part "train-step against $form" 150 bash -o pipefail -c 'dotnet "$here/bench/GpuEngine.Bench.dll" train-step --device cuda --peer $0 --python "$(command -v python3)" | tee "$results/train-step-$0.txt"' "$form"
     done
 else
-    part "train-step alone" 100 bash -c 'dotnet "$here/bench/GpuEngine.Bench.dll" train-step --device cuda --alone | tee "$results/train-step.txt"'
+    part "train-step alone" 100 bash -o pipefail -c 'dotnet "$here/bench/GpuEngine.Bench.dll" train-step --device cuda --alone | tee "$results/train-step.txt"'
 fi
 printf '{"finished": "%s", "seconds": %d, "failed": [%s]}\n' "$(date -u +%FT%TZ)" "$SECONDS" "$(printf '"%s",' "${failed[@]:-}" | sed 's/,$//; s/^""$//')" > "$results/results.json"
 echo "== ${#failed[@]} of the parts failed; $SECONDS s; see $results"
