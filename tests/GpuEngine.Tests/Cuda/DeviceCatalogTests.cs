@@ -6,8 +6,10 @@ namespace GpuEngine.Tests.Cuda;
 
 /// <summary>Every op of the catalog on the CUDA device, values and gradients: nothing here names an op.</summary>
 [Collection("device")]
-public class DeviceCatalogTests(DeviceUnderTest under) : IClassFixture<DeviceUnderTest>
+public sealed class DeviceCatalogTests(DeviceUnderTest under) : IClassFixture<DeviceUnderTest>, IDisposable
 {
+    public void Dispose() => under.AssertNothingFound();
+
     public static TheoryData<string, int> Samples()
     {
         var data = new TheoryData<string, int>();

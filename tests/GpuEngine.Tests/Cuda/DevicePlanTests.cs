@@ -19,7 +19,7 @@ public class DevicePlanTests
         var launches = Plan(F.Exp(X * 2 + Row) / 3 - 1);
         var region = Assert.IsType<ElementwiseRegionOp>(Assert.Single(launches).Node.Op);
         Assert.Equal(2, region.Program.Inputs.Count);
-        Assert.Equal(9, region.Program.Steps.Count);
+        Assert.Equal(8, region.Program.Steps.Count);
     }
 
     [Fact]

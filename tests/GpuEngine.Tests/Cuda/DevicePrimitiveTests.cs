@@ -10,7 +10,7 @@ namespace GpuEngine.Tests.Cuda;
 /// broadcast, several axes, one element, nothing.
 /// </summary>
 [Collection("device")]
-public class DevicePrimitiveTests(DeviceUnderTest under) : IClassFixture<DeviceUnderTest>
+public sealed class DevicePrimitiveTests(DeviceUnderTest under) : IClassFixture<DeviceUnderTest>, IDisposable
 {
     private static readonly int[] Plane = [2, 3, 7, 6];
 
@@ -71,6 +71,8 @@ public class DevicePrimitiveTests(DeviceUnderTest under) : IClassFixture<DeviceU
         ["convolution_input"] = t => F.ConvolutionInput(X(t, 2, 6, 3, 8), Y(t, 6, 2, 2, 3), [2, 4, 7, 6], new ConvGeometry([2, 1], [0, 2], [2, 1], 2)),
         ["convolution_weight"] = t => F.ConvolutionWeight(X(t, 2, 6, 3, 8), Y(t, 2, 4, 7, 6), [6, 2, 2, 3], new ConvGeometry([2, 1], [0, 2], [2, 1], 2)),
     };
+
+    public void Dispose() => under.AssertNothingFound();
 
     public static TheoryData<string, DType> All()
     {

@@ -1,5 +1,6 @@
 using GpuEngine.Core.Cpu;
 using GpuEngine.Core.Devices;
+using GpuEngine.Core.Graph;
 using GpuEngine.Cuda;
 using Xunit;
 
@@ -7,9 +8,11 @@ namespace GpuEngine.Tests.Cuda;
 
 /// <summary>Whole training steps: against the CPU device, against themselves, replayed and launched one by one.</summary>
 [Collection("device")]
-public class DeviceTrainingTests(DeviceUnderTest under) : IClassFixture<DeviceUnderTest>
+public sealed class DeviceTrainingTests(DeviceUnderTest under) : IClassFixture<DeviceUnderTest>, IDisposable
 {
     private const int Steps = 20;
+
+    public void Dispose() => under.AssertNothingFound();
 
     [Fact]
     public void Twenty_steps_follow_the_cpu_device_to_1e_4()
@@ -109,6 +112,33 @@ public class DeviceTrainingTests(DeviceUnderTest under) : IClassFixture<DeviceUn
         {
             if (Directory.Exists(folder)) Directory.Delete(folder, true);
         }
+    }
+
+    // Sums of a few hundred products, twice differentiated: a thousand f32 roundings of the largest entry.
+    [Fact]
+    public void Hessian_vector_products_are_the_cpu_devices()
+    {
+        var (w, v) = (F.Input("w", DType.F32, [9, 7]), F.Input("v", DType.F32, [9, 7]));
+        var (x, target) = (F.Input("x", DType.F32, [8, 7]), F.Input("target", DType.I64, [8]));
+        var gamma = F.Ones([9], DType.F32);
+        var h = F.BatchNorm(F.Linear(x, w), null, null, gamma, F.Zeros([9], DType.F32), training: true).Output;
+        var loss = F.CrossEntropy(F.Gelu(h), target);
+        var product = Autodiff.HessianVector(loss, [w], [v])[0];
+        double[] Run(IDevice device)
+        {
+            using var evaluation = new Evaluation(device, [new("hv", product)]);
+            var random = new System.Random(3);
+            foreach (var name in new[] { "w", "v", "x" })
+                evaluation.Set(name, [.. Enumerable.Range(0, name == "x" ? 56 : 63).Select(_ => (double)(float)(random.NextDouble() - 0.5))]);
+            evaluation.Set("target", [.. Enumerable.Range(0, 8).Select(i => (double)i)]);
+            evaluation.Run();
+            return evaluation.Get("hv");
+        }
+
+        using var cpu = new CpuDevice(1);
+        var (expected, actual) = (Run(cpu), Run(under.Shared));
+        var allowed = 1000 * Math.Pow(2, -24) * expected.Max(Math.Abs);
+        Assert.All(expected.Zip(actual), p => Assert.InRange(Math.Abs(p.First - p.Second), 0, allowed));
     }
 
     private static float[] Train(CudaDevice device)
