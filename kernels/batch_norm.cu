@@ -61,6 +61,7 @@ using Vector = Vec<T, VECTOR>;
 struct Transform {
     float mean, invstd, weight, bias;
     DEVICE void load(const P* w, const P* b, i64 c) {
+        mean = invstd = 0.0f;  // until they are known
         weight = AFFINE ? to_float(w[c]) : 1.0f;
         bias = AFFINE ? to_float(b[c]) : 0.0f;
     }
@@ -90,8 +91,10 @@ extern "C" __global__ void __launch_bounds__(THREADS) batch_norm_naive(
     Moments<> m = Moments<>::empty();
     for (i64 k = threadIdx.x; k < values; k += THREADS) m.add(to_float(x[(k / length * channels + c) * length + k % length]));
     m = block_moments(m);
-    Transform f{m.mean, 1.0f / sqrtf(m.variance() + EPS), 1.0f, 0.0f};
+    Transform f;
     f.load(weight, bias, c);
+    f.mean = m.mean;
+    f.invstd = 1.0f / sqrtf(m.variance() + EPS);
     for (i64 k = threadIdx.x; k < values; k += THREADS) {
         const i64 i = (k / length * channels + c) * length + k % length;
         y[i] = from_float<T>(f(to_float(x[i]), RESIDUAL ? to_float(residual[i]) : 0.0f));

@@ -154,8 +154,17 @@ extern "C" __global__ void __launch_bounds__(THREADS) cross_entropy_forward(
 extern "C" __global__ void __launch_bounds__(THREADS) cross_entropy_backward(
     T* dx, const T* dloss, const T* x, const Index* target, const T* weight, const T* maximum, const T* log_sum, const T* divisor,
     i64 lines, i64 classes, i64 length) {
+    // What the threads of a line share, read and made once.
+    struct Shared {
+        i64 target;
+        float hit, total, maximum, log_sum, scale;
+        bool ignored;
+    };
+    __shared__ Shared shared[kLinesPerBlock];
+    __shared__ float whole;  // dloss, divided for the mean; with REDUCTION none each line has its own
     const int lane = static_cast<int>(threadIdx.x) % LANES;
     const float share = SMOOTHING / static_cast<float>(classes);
+    if (REDUCTION != 2 && threadIdx.x == 0) whole = REDUCTION == 0 ? to_float(dloss[0]) / to_float(divisor[0]) : to_float(dloss[0]);
     for (i64 start = static_cast<i64>(blockIdx.x) * kLinesPerBlock; start < lines; start += static_cast<i64>(gridDim.x) * kLinesPerBlock) {
         const i64 index = start + threadIdx.x / LANES;
         const Line line(x, index, lines, classes, length);
@@ -168,20 +177,24 @@ extern "C" __global__ void __launch_bounds__(THREADS) cross_entropy_backward(
                 class_weights = line_reduce(class_weights, Sum(), 0.0f);
             }
         }
+        __syncthreads();
+        if (line.exists && lane == 0) {
+            const i64 t = target[index];
+            const bool ignored = t == IGNORE_INDEX, valid = t >= 0 && t < classes;
+            const float w = ignored || !valid ? 0.0f : WEIGHTED ? to_float(weight[t]) : 1.0f, hit = w * (1.0f - SMOOTHING);
+            shared[threadIdx.x / LANES] = Shared{t, hit, hit + share * class_weights, to_float(maximum[index]), to_float(log_sum[index]),
+                                                 REDUCTION == 2 ? to_float(dloss[index]) : whole, ignored};
+        }
+        __syncthreads();
         if (!line.exists) continue;
-        const i64 t = target[index];
-        const bool ignored = t == IGNORE_INDEX, valid = t >= 0 && t < classes;
-        const float w = ignored || !valid ? 0.0f : WEIGHTED ? to_float(weight[t]) : 1.0f;
-        const float hit = w * (1.0f - SMOOTHING), total = hit + share * class_weights;
-        const float g = to_float(dloss[REDUCTION == 2 ? index : 0]) / (REDUCTION == 0 ? to_float(divisor[0]) : 1.0f);
-        const float line_maximum = to_float(maximum[index]), line_log_sum = to_float(log_sum[index]);
+        const Shared own = shared[threadIdx.x / LANES];
         T* const out = dx + (line.logits - x);
         for (i64 c = lane; c < classes; c += LANES) {
-            const float p = expf(to_float(line.logits[c * line.step]) - line_maximum - line_log_sum);
-            float k = c == t ? hit : 0.0f;
+            const float p = expf(to_float(line.logits[c * line.step]) - own.maximum - own.log_sum);
+            float k = c == own.target ? own.hit : 0.0f;
             if (kSmooth) k += WEIGHTED ? to_float(weight[c]) * share : share;
             // Not a product with 0: the mean over nothing but ignored targets is NaN, their gradients are 0.
-            out[c * line.step] = from_float<T>(ignored ? 0.0f : (p * total - k) * g);
+            out[c * line.step] = from_float<T>(own.ignored ? 0.0f : (p * own.total - k) * own.scale);
         }
     }
 }
