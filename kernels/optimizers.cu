@@ -112,10 +112,10 @@ DEVICE float gradient(G grad, float param, float clip, bool decayed) {
 DEVICE float root(float x) { return EPS_INSIDE ? sqrtf(x + static_cast<float>(EPS)) : sqrtf(x) + static_cast<float>(EPS); }
 
 // Runs a rule over the arena: `Rule::update(scalars, param, g, states)` with States states.
-template <class Rule>
-DEVICE void step_arena(P* param, S* const (&state)[Rule::kStates ? Rule::kStates : 1], const P* old_param, const G* grad,
-                       const S* const (&old_state)[Rule::kStates ? Rule::kStates : 1], const Rate* lr, const i64* step, const float* clip,
-                       i64 count) {
+// (NVRTC cannot deduce an extent that is a member of Rule, so the number of states is a parameter.)
+template <class Rule, int States>
+DEVICE void step_arena(P* param, S* const (&state)[States ? States : 1], const P* old_param, const G* grad,
+                       const S* const (&old_state)[States ? States : 1], const Rate* lr, const i64* step, const float* clip, i64 count) {
     __shared__ Scalars shared;
     if (threadIdx.x == 0) shared = Rule::scalars(as_double(lr[0]), static_cast<double>(step[0]));
     __syncthreads();
@@ -246,7 +246,7 @@ struct Adagrad {
 template <class Rule, int States>
 DEVICE void run(P* param, S* const (&state)[States ? States : 1], const P* old_param, const G* grad, const S* const (&old_state)[States ? States : 1],
                 const Rate* lr, const i64* step, const float* clip, i64 count) {
-    if constexpr (Rule::kStates == States) step_arena<Rule>(param, state, old_param, grad, old_state, lr, step, clip, count);
+    if constexpr (Rule::kStates == States) step_arena<Rule, States>(param, state, old_param, grad, old_state, lr, step, clip, count);
 }
 
 extern "C" __global__ void __launch_bounds__(kThreads) optimizer_step_0(
