@@ -2,7 +2,6 @@
 //
 //   activation_forward    y = f(x)                          2 T per element moved (T = bytes of the storage type)
 //   activation_backward   dx = dy f'(x)                     3 T
-//   bias_activation       y = f(x + bias[c])                2 T; bias [C] stays in cache
 //   prelu_forward         y = x > 0 ? x : w[c] x            2 T
 //   prelu_backward        dx = x > 0 ? dy : w[c] dy         3 T; dw[c] = sum of dy x over x <= 0
 //   srelu_forward         three pieces, see SRelu.cs        2 T
@@ -59,17 +58,6 @@ extern "C" __global__ void __launch_bounds__(256) activation_backward(T* dx, con
     }
     for (i64 i = vectors * VECTOR + global_thread(); i < count; i += global_threads())
         dx[i] = from_float<T>(to_float(dy[i]) * F::derivative(to_float(x[i])));
-}
-
-// Rows of C elements; C is a multiple of VECTOR.
-extern "C" __global__ void __launch_bounds__(256) bias_activation(T* y, const T* x, const T* bias, i64 count, i64 channels) {
-    for (i64 i = global_thread() * VECTOR; i < count; i += global_threads() * VECTOR) {
-        auto v = to_float(load<VECTOR>(x + i));
-        const auto b = to_float(load<VECTOR>(bias + i % channels));
-#pragma unroll
-        for (int e = 0; e < VECTOR; ++e) v[e] = F::forward(v[e] + b[e]);
-        store(y + i, from_float<T>(v));
-    }
 }
 
 // The channel of an element; one channel for all when channels is 1.

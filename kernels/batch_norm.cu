@@ -61,6 +61,7 @@ using Vector = Vec<T, VECTOR>;
 struct Transform {
     float mean, invstd, weight, bias;
     DEVICE void load(const P* w, const P* b, i64 c) {
+        mean = invstd = 0.0f;  // until they are known
         weight = AFFINE ? to_float(w[c]) : 1.0f;
         bias = AFFINE ? to_float(b[c]) : 0.0f;
     }
@@ -90,8 +91,10 @@ extern "C" __global__ void __launch_bounds__(THREADS) batch_norm_naive(
     Moments<> m = Moments<>::empty();
     for (i64 k = threadIdx.x; k < values; k += THREADS) m.add(to_float(x[(k / length * channels + c) * length + k % length]));
     m = block_moments(m);
-    Transform f{m.mean, 1.0f / sqrtf(m.variance() + EPS), 1.0f, 0.0f};
+    Transform f;
     f.load(weight, bias, c);
+    f.mean = m.mean;
+    f.invstd = 1.0f / sqrtf(m.variance() + EPS);
     for (i64 k = threadIdx.x; k < values; k += THREADS) {
         const i64 i = (k / length * channels + c) * length + k % length;
         y[i] = from_float<T>(f(to_float(x[i]), RESIDUAL ? to_float(residual[i]) : 0.0f));
@@ -144,21 +147,23 @@ extern "C" __global__ void __launch_bounds__(THREADS) batch_norm_forward(
     T* y, float* mean, float* invstd, float* new_mean, float* new_var, const T* x, const P* weight, const P* bias,
     const float* running_mean, const float* running_var, const T* residual, i64 batch, i64 channels, i64 length) {
     const Slice slice(batch, channels, length);
-    Transform f[kThreadChannels];
-    if (slice.valid) {  // on their way while the statistics are made
+    __shared__ Transform shared[kSliceChannels];
+    if (slice.leads()) {  // on their way while the statistics are made
 #pragma unroll
-        for (int c = 0; c < kThreadChannels; ++c) f[c].load(weight, bias, slice.first + c);
+        for (int c = 0; c < kThreadChannels; ++c) shared[slice.local(c)].load(weight, bias, slice.first + c);
     }
     Vector held[HELD];
     Moments<> m[kThreadChannels];
     thread_moments(slice, x, 0, slice.positions, held, m);
     slice_reduce(m, Merge());
     if (!slice.valid) return;
+    Transform f[kThreadChannels];
 #pragma unroll
     for (int c = 0; c < kThreadChannels; ++c) {
+        f[c] = shared[slice.local(c)];
         f[c].mean = m[c].mean;
         f[c].invstd = 1.0f / sqrtf(m[c].variance() + EPS);
-        if (slice.writes()) write_statistics(mean, invstd, new_mean, new_var, running_mean, running_var, slice.first + c, m[c]);
+        if (slice.leads()) write_statistics(mean, invstd, new_mean, new_var, running_mean, running_var, slice.first + c, m[c]);
     }
     const i64 chunk = static_cast<i64>(HELD) * kLanes, last = (slice.positions - 1) / chunk * chunk;
 #pragma unroll
@@ -183,7 +188,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) batch_norm_statistics(
     thread_moments(slice, x, begin, min(begin + piece, slice.positions), held, m);
     slice_reduce(m, Merge());
     float* const mine = partial + blockIdx.y * channels * 3;
-    if (slice.writes()) {
+    if (slice.leads()) {
 #pragma unroll
         for (int c = 0; c < kThreadChannels; ++c) {
             const i64 at = slice.first + c;
@@ -208,23 +213,28 @@ extern "C" __global__ void __launch_bounds__(THREADS) batch_norm_apply(
     T* y, float* mean, float* invstd, float* new_mean, float* new_var, const T* x, const P* weight, const P* bias,
     const float* running_mean, const float* running_var, const T* residual, i64 batch, i64 channels, i64 length, i64 piece) {
     const Slice slice(batch, channels, length);
-    if (!slice.valid) return;
-    Transform f[kThreadChannels];
-#pragma unroll
-    for (int c = 0; c < kThreadChannels; ++c) {
+    __shared__ Transform shared[kSliceChannels];
+    for (int c = 0; slice.leads() && c < kThreadChannels; ++c) {
         const i64 at = slice.first + c;
-        f[c].load(weight, bias, at);
-        f[c].mean = TRAINING ? mean[at] : running_mean[at];
-        f[c].invstd = TRAINING ? invstd[at] : 1.0f / sqrtf(running_var[at] + EPS);
-        if (!TRAINING && slice.writes() && blockIdx.y == 0) {
-            mean[at] = f[c].mean;
-            invstd[at] = f[c].invstd;
+        Transform& f = shared[slice.local(c)];
+        f.load(weight, bias, at);
+        const float variance = TRAINING ? 0.0f : running_var[at];
+        f.mean = TRAINING ? mean[at] : running_mean[at];
+        f.invstd = TRAINING ? invstd[at] : 1.0f / sqrtf(variance + EPS);
+        if (!TRAINING && blockIdx.y == 0) {
+            mean[at] = f.mean;
+            invstd[at] = f.invstd;
             if (RUNNING) {
-                new_mean[at] = f[c].mean;
-                new_var[at] = running_var[at];
+                new_mean[at] = f.mean;
+                new_var[at] = variance;
             }
         }
     }
+    __syncthreads();
+    if (!slice.valid) return;
+    Transform f[kThreadChannels];
+#pragma unroll
+    for (int c = 0; c < kThreadChannels; ++c) f[c] = shared[slice.local(c)];
     const i64 begin = blockIdx.y * piece, end = min(begin + piece, slice.positions);
     for (i64 position = begin + slice.lane; position < end; position += kLanes) {
         const i64 offset = slice.offset(position);

@@ -67,6 +67,20 @@ struct Channel {
     }
 };
 
+// What every thread of the block needs of its channels, read once.
+DEVICE void load_channels(const Slice& slice, Channel (&f)[kThreadChannels], const float* mean, const float* invstd, const P* weight,
+                          const P* bias) {
+    __shared__ Channel shared[kSliceChannels];
+    if (slice.leads()) {
+#pragma unroll
+        for (int c = 0; c < kThreadChannels; ++c) shared[slice.local(c)].load(mean, invstd, weight, bias, slice.first + c);
+    }
+    __syncthreads();
+    if (!slice.valid) return;
+#pragma unroll
+    for (int c = 0; c < kThreadChannels; ++c) f[c] = shared[slice.local(c)];
+}
+
 // The two sums of a channel.
 struct Sums {
     float dz, dz_xhat;
@@ -163,10 +177,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) batch_norm_backward(
     const P* bias, const T* residual, i64 batch, i64 channels, i64 length) {
     const Slice slice(batch, channels, length);
     Channel f[kThreadChannels];
-    if (slice.valid) {
-#pragma unroll
-        for (int c = 0; c < kThreadChannels; ++c) f[c].load(mean, invstd, weight, bias, slice.first + c);
-    }
+    load_channels(slice, f, mean, invstd, weight, bias);
     Held held[HELD];
     Sums sums[kThreadChannels];
     thread_sums(slice, f, dy, x, residual, 0, slice.positions, held, sums);
@@ -175,7 +186,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) batch_norm_backward(
     const float share = 1.0f / static_cast<float>(batch * length);
 #pragma unroll
     for (int c = 0; c < kThreadChannels; ++c) {
-        if (AFFINE && slice.writes()) {
+        if (AFFINE && slice.leads()) {
             dweight[slice.first + c] = sums[c].dz_xhat;
             dbias[slice.first + c] = sums[c].dz;
         }
@@ -202,17 +213,14 @@ extern "C" __global__ void __launch_bounds__(THREADS) batch_norm_backward_sums(
     const P* weight, const P* bias, const T* residual, i64 batch, i64 channels, i64 length, i64 piece) {
     const Slice slice(batch, channels, length);
     Channel f[kThreadChannels];
-    if (slice.valid) {
-#pragma unroll
-        for (int c = 0; c < kThreadChannels; ++c) f[c].load(mean, invstd, weight, bias, slice.first + c);
-    }
+    load_channels(slice, f, mean, invstd, weight, bias);
     const i64 begin = blockIdx.y * piece;
     Held held[HELD];
     Sums own[kThreadChannels];
     thread_sums(slice, f, dy, x, residual, begin, min(begin + piece, slice.positions), held, own);
     slice_reduce(own, Add());
     float* const mine = partial + blockIdx.y * channels * 2;
-    if (slice.writes()) {
+    if (slice.leads()) {
 #pragma unroll
         for (int c = 0; c < kThreadChannels; ++c) {
             mine[slice.first + c] = own[c].dz_xhat;
@@ -232,16 +240,20 @@ extern "C" __global__ void __launch_bounds__(THREADS) batch_norm_backward_apply(
     T* dx, T* dresidual, const float* sums, const T* dy, const T* x, const float* mean, const float* invstd, const P* weight, const P* bias,
     const T* residual, i64 batch, i64 channels, i64 length, i64 piece) {
     const Slice slice(batch, channels, length);
-    if (!slice.valid) return;
-    const float share = 1.0f / static_cast<float>(batch * length);
+    __shared__ Sums shared[kSliceChannels];
+    if (slice.leads()) {
+        const float share = 1.0f / static_cast<float>(batch * length);
+        for (int c = 0; c < kThreadChannels; ++c) {
+            const i64 at = slice.first + c;
+            shared[slice.local(c)] = TRAINING ? Sums{sums[channels + at] * share, sums[at] * share} : Sums{0.0f, 0.0f};
+        }
+    }
     Channel f[kThreadChannels];
+    load_channels(slice, f, mean, invstd, weight, bias);
+    if (!slice.valid) return;
     Sums shares[kThreadChannels];
 #pragma unroll
-    for (int c = 0; c < kThreadChannels; ++c) {
-        const i64 at = slice.first + c;
-        f[c].load(mean, invstd, weight, bias, at);
-        shares[c] = TRAINING ? Sums{sums[channels + at] * share, sums[at] * share} : Sums{0.0f, 0.0f};
-    }
+    for (int c = 0; c < kThreadChannels; ++c) shares[c] = shared[slice.local(c)];
     const i64 begin = blockIdx.y * piece, end = min(begin + piece, slice.positions);
     for (i64 position = begin + slice.lane; position < end; position += kLanes) {
         const i64 offset = slice.offset(position);

@@ -1,12 +1,13 @@
 // Cross entropy with class indices, forward and backward, in torch's exact form (see CrossEntropy.cs). Logits x [N, classes, length],
 // a line being the classes of one (n, place); target one index per line.
 //
-//   lse = log sum exp(x),  loss of a line = (1 - s) w[t] (lse - x[t]) + s / C sum over c of w[c] (lse - x[c]),  s = SMOOTHING
+//   -logp[c] = log_sum - (x[c] - maximum), log_sum = log sum exp(x - maximum): two outputs, whose sum would lose digits
+//   loss of a line = (1 - s) w[t] -logp[t] + s / C sum over c of w[c] -logp[c],  s = SMOOTHING
 //   ignored targets add 0; an index that is no class makes the loss NaN
 //   mean divides by the sum of w[t] over the lines that count (the divisor)
 //   dx = (softmax sum(k) - k) dloss / divisor,  k_c being the coefficient of -log softmax_c
 //
-//   cross_entropy_forward    loss, lse per line and divisor in one launch: blocks write partial sums, the last adds them in order
+//   cross_entropy_forward    loss, maximum and log_sum per line, and divisor in one launch: blocks write partial sums, the last adds them in order
 //   cross_entropy_backward   dx
 //
 // Mapping: LANES threads per line: 1 (length > 1: neighbouring threads have neighbouring places), 32 (a warp) or 256 (a block).
@@ -84,8 +85,8 @@ struct MergeExponentials {
 
 // Lines of the tensor are numbered (n, place); every block takes kLinesPerBlock at a time. `partial` holds two floats per block.
 extern "C" __global__ void __launch_bounds__(THREADS) cross_entropy_forward(
-    T* loss, T* lse, T* divisor, float* partial, u32* counter, const T* x, const Index* target, const T* weight, i64 lines, i64 classes,
-    i64 length) {
+    T* loss, T* maximum, T* log_sum, T* divisor, float* partial, u32* counter, const T* x, const Index* target, const T* weight, i64 lines,
+    i64 classes, i64 length) {
     const int lane = static_cast<int>(threadIdx.x) % LANES;
     float losses = 0.0f, weights = 0.0f;
     for (i64 start = static_cast<i64>(blockIdx.x) * kLinesPerBlock; start < lines; start += static_cast<i64>(gridDim.x) * kLinesPerBlock) {
@@ -105,12 +106,12 @@ extern "C" __global__ void __launch_bounds__(THREADS) cross_entropy_forward(
             }
         }
         own = line_reduce(own, MergeExponentials(), Exponentials{-infinity(), 0.0f});
-        const float line_lse = own.sum == 0.0f ? quiet_nan() : logf(own.sum) + own.maximum;
+        const float line_log_sum = own.sum == 0.0f ? quiet_nan() : logf(own.sum);
         float smooth = 0.0f;
         if (kSmooth) {
             if (line.exists) {
                 for (i64 c = lane; c < classes; c += LANES) {
-                    const float logp = to_float(line.logits[c * line.step]) - line_lse;
+                    const float logp = to_float(line.logits[c * line.step]) - own.maximum - line_log_sum;
                     smooth -= WEIGHTED ? logp * to_float(weight[c]) : logp;
                 }
             }
@@ -121,9 +122,10 @@ extern "C" __global__ void __launch_bounds__(THREADS) cross_entropy_forward(
         const bool ignored = t == IGNORE_INDEX, valid = t >= 0 && t < classes;
         const float w = ignored ? 0.0f : !valid ? quiet_nan() : WEIGHTED ? to_float(weight[t]) : 1.0f;
         // Where a line does not count its logarithm is not looked at: it may be infinite.
-        float value = w == 0.0f ? 0.0f : valid ? (line_lse - to_float(line.logits[t * line.step])) * w : w;
+        float value = w == 0.0f ? 0.0f : valid ? (line_log_sum - (to_float(line.logits[t * line.step]) - own.maximum)) * w : w;
         if (kSmooth) value = value * (1.0f - SMOOTHING) + (ignored ? 0.0f : smooth * (SMOOTHING / static_cast<float>(classes)));
-        lse[index] = from_float<T>(line_lse);
+        maximum[index] = from_float<T>(own.maximum);
+        log_sum[index] = from_float<T>(line_log_sum);
         if (REDUCTION == 2) loss[index] = from_float<T>(value);
         losses += value;
         weights += w;
@@ -150,10 +152,19 @@ extern "C" __global__ void __launch_bounds__(THREADS) cross_entropy_forward(
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS) cross_entropy_backward(
-    T* dx, const T* dloss, const T* x, const Index* target, const T* weight, const T* lse, const T* divisor, i64 lines, i64 classes,
-    i64 length) {
+    T* dx, const T* dloss, const T* x, const Index* target, const T* weight, const T* maximum, const T* log_sum, const T* divisor,
+    i64 lines, i64 classes, i64 length) {
+    // What the threads of a line share, read and made once.
+    struct Shared {
+        i64 target;
+        float hit, total, maximum, log_sum, scale;
+        bool ignored;
+    };
+    __shared__ Shared shared[kLinesPerBlock];
+    __shared__ float whole;  // dloss, divided for the mean; with REDUCTION none each line has its own
     const int lane = static_cast<int>(threadIdx.x) % LANES;
     const float share = SMOOTHING / static_cast<float>(classes);
+    if (REDUCTION != 2 && threadIdx.x == 0) whole = REDUCTION == 0 ? to_float(dloss[0]) / to_float(divisor[0]) : to_float(dloss[0]);
     for (i64 start = static_cast<i64>(blockIdx.x) * kLinesPerBlock; start < lines; start += static_cast<i64>(gridDim.x) * kLinesPerBlock) {
         const i64 index = start + threadIdx.x / LANES;
         const Line line(x, index, lines, classes, length);
@@ -166,20 +177,24 @@ extern "C" __global__ void __launch_bounds__(THREADS) cross_entropy_backward(
                 class_weights = line_reduce(class_weights, Sum(), 0.0f);
             }
         }
+        __syncthreads();
+        if (line.exists && lane == 0) {
+            const i64 t = target[index];
+            const bool ignored = t == IGNORE_INDEX, valid = t >= 0 && t < classes;
+            const float w = ignored || !valid ? 0.0f : WEIGHTED ? to_float(weight[t]) : 1.0f, hit = w * (1.0f - SMOOTHING);
+            shared[threadIdx.x / LANES] = Shared{t, hit, hit + share * class_weights, to_float(maximum[index]), to_float(log_sum[index]),
+                                                 REDUCTION == 2 ? to_float(dloss[index]) : whole, ignored};
+        }
+        __syncthreads();
         if (!line.exists) continue;
-        const i64 t = target[index];
-        const bool ignored = t == IGNORE_INDEX, valid = t >= 0 && t < classes;
-        const float w = ignored || !valid ? 0.0f : WEIGHTED ? to_float(weight[t]) : 1.0f;
-        const float hit = w * (1.0f - SMOOTHING), total = hit + share * class_weights;
-        const float g = to_float(dloss[REDUCTION == 2 ? index : 0]) / (REDUCTION == 0 ? to_float(divisor[0]) : 1.0f);
-        const float line_lse = to_float(lse[index]);
+        const Shared own = shared[threadIdx.x / LANES];
         T* const out = dx + (line.logits - x);
         for (i64 c = lane; c < classes; c += LANES) {
-            const float p = expf(to_float(line.logits[c * line.step]) - line_lse);
-            float k = c == t ? hit : 0.0f;
+            const float p = expf(to_float(line.logits[c * line.step]) - own.maximum - own.log_sum);
+            float k = c == own.target ? own.hit : 0.0f;
             if (kSmooth) k += WEIGHTED ? to_float(weight[c]) * share : share;
             // Not a product with 0: the mean over nothing but ignored targets is NaN, their gradients are 0.
-            out[c * line.step] = from_float<T>(ignored ? 0.0f : (p * total - k) * g);
+            out[c * line.step] = from_float<T>(own.ignored ? 0.0f : (p * own.total - k) * own.scale);
         }
     }
 }

@@ -32,8 +32,11 @@ static_assert(VECTOR == 4 || VECTOR == 1, "a vector is a Philox block");
 DEVICE T drop(T x, u32 word) { return from_float<T>((word >> 8) >= THRESHOLD ? to_float(x) * SCALE : 0.0f); }
 
 extern "C" __global__ void __launch_bounds__(256) dropout(T* y, const T* x, const i64* state, i64 count) {
-    const u64 seed = static_cast<u64>(state[0]);
-    const u32 offset = static_cast<u32>(state[1]);
+    __shared__ u64 generator[2];  // read once per block, not per thread
+    if (threadIdx.x < 2) generator[threadIdx.x] = static_cast<u64>(state[threadIdx.x]);
+    __syncthreads();
+    const u64 seed = generator[0];
+    const u32 offset = static_cast<u32>(generator[1]);
     for (i64 quad = global_thread(); quad * 4 < count; quad += global_threads()) {
         const auto words = random_words(seed, STREAM, offset, static_cast<u64>(quad));
         if (VECTOR == 4 && quad * 4 + 4 <= count) {

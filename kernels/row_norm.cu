@@ -263,7 +263,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) row_norm_parameters(
     }
     slice_reduce(own, Add());
     float* const mine = partial + blockIdx.y * parameters * 2;
-    if (slice.writes()) {
+    if (slice.leads()) {
 #pragma unroll
         for (int c = 0; c < kThreadChannels; ++c) {
             mine[slice.first + c] = own[c].dz_xhat;

@@ -6,8 +6,8 @@
 //
 // Mapping: LANES threads per line: 1 (length > 1: neighbouring threads have neighbouring places), 32 (a warp) or 256 (a block).
 // Maximum and sum in one scan (the sum is rescaled when the maximum grows), then a second scan writes.
-// Bytes per element (T = bytes of the storage type): 2 T forward, 3 T backward where the cache keeps a block's lines, else one
-// (two) T more. Arithmetic in f32, sums in a fixed order.
+// Bytes per element (T = bytes of the storage type): 3 T forward, 5 T backward, of which the cache serves one T (two T) where it
+// keeps a block's lines. Arithmetic in f32, sums in a fixed order.
 #include "common/math.cuh"
 #include "common/reduce.cuh"
 #include "common/vector.cuh"

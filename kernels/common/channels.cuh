@@ -33,11 +33,11 @@ constexpr int kSliceChannels = PLANES ? 1 : GROUPS * VECTOR;
 struct Slice {
     i64 channels, length, positions;  // positions of a channel: N, or N length / VECTOR
     i64 first;                        // its first channel
-    int lane;
+    int group, lane;
     bool valid;                       // the last slice may reach beyond the channels
 
     DEVICE Slice(i64 n, i64 c, i64 l) : channels(c), length(l) {
-        const int group = static_cast<int>(threadIdx.x) % GROUPS;
+        group = static_cast<int>(threadIdx.x) % GROUPS;
         lane = static_cast<int>(threadIdx.x) / GROUPS;
         positions = PLANES ? n * l / VECTOR : n;
         first = PLANES ? blockIdx.x : (static_cast<i64>(blockIdx.x) * GROUPS + group) * VECTOR;
@@ -48,8 +48,10 @@ struct Slice {
         const i64 vectors = length / VECTOR;
         return (position / vectors * channels + first) * length + position % vectors * VECTOR;
     }
-    // Whether this thread writes the results of its channels: one of those that share them.
-    DEVICE bool writes() const { return valid && lane == 0; }
+    // Whether this thread reads the parameters of its channels and writes their results: one of those that share them.
+    DEVICE bool leads() const { return valid && lane == 0; }
+    // Where a channel of this thread stands among those of the block.
+    DEVICE int local(int c) const { return group * kThreadChannels + c; }
 };
 
 DEVICE constexpr int channel_of_element(int e) { return PLANES ? 0 : e; }

@@ -17,10 +17,6 @@ internal static class FileKernels
             "T* dx, const T* dy, const T* x, i64 count",
             Activations()),
         Kernel(
-            "activation.cu", "bias_activation", "y = f(x + bias)", "",
-            "T* y, const T* x, const T* bias, i64 count, i64 channels",
-            Activations()),
-        Kernel(
             "activation.cu", "prelu_forward", "leaky relu with a learned slope per channel", "prelu",
             "T* y, const T* x, const T* weight, i64 count, i64 channels, i64 length",
             Activations()),
@@ -100,13 +96,13 @@ internal static class FileKernels
             Storage()),
         Kernel(
             "cross_entropy.cu", "cross_entropy_forward", "loss, log-sum-exp and divisor in one launch", "cross_entropy",
-            "T* loss, T* lse, T* divisor, float* partial, u32* counter, const T* x, const Index* target, " +
+            "T* loss, T* maximum, T* log_sum, T* divisor, float* partial, u32* counter, const T* x, const Index* target, " +
             "const T* weight, i64 lines, i64 classes, i64 length",
             Losses()),
         Kernel(
             "cross_entropy.cu", "cross_entropy_backward", "gradient of the logits", "cross_entropy",
-            "T* dx, const T* dloss, const T* x, const Index* target, const T* weight, const T* lse, const T* divisor, " +
-            "i64 lines, i64 classes, i64 length",
+            "T* dx, const T* dloss, const T* x, const Index* target, const T* weight, const T* maximum, " +
+            "const T* log_sum, const T* divisor, i64 lines, i64 classes, i64 length",
             Losses()),
         Kernel(
             "dropout.cu", "dropout", "mask drawn from Philox, forward and backward", "dropout",

@@ -38,7 +38,7 @@ internal static class BatchNormLauncher
         return new PlannedKernel(node, statistics, apply)
         {
             ScratchBytes = tile.PieceCount * tile.Channels * 3 * sizeof(float),
-            ExactCost = node.Op.Cost(node) + new Cost(x.Type.Bytes, 0, 0),
+            ExactCost = node.Op.Cost(node) + new Cost(x.Type.Bytes, 0, 0) + tile.PieceCost(3, apply: 4),
         };
     }
 
@@ -69,7 +69,7 @@ internal static class BatchNormLauncher
         return new PlannedKernel(node, sums, apply)
         {
             ScratchBytes = sumBytes * (1 + tile.PieceCount),
-            ExactCost = node.Op.Cost(node) + new Cost(again, 0, 0),
+            ExactCost = node.Op.Cost(node) + new Cost(again, 0, 0) + tile.PieceCost(2, apply: 10),
         };
     }
 

@@ -25,6 +25,13 @@ internal sealed record ChannelTile(bool Planes, long Batch, long Channels, long 
     /// <summary>Pieces that the positions of a slice are cut into.</summary>
     public long PieceCount => (Positions + Piece - 1) / Piece;
 
+    /// <summary>
+    /// What cutting costs: each piece writes so many floats per channel, which the last block reads, and the blocks that apply
+    /// them read so many of a channel again.
+    /// </summary>
+    public Cost PieceCost(int partial, int apply) =>
+        new(PieceCount * Channels * (partial + apply) * sizeof(float), PieceCount * Channels * partial * sizeof(float), 0);
+
     public LaunchShape Whole => new(new Dim3((uint)Slices), new Dim3((uint)Threads));
 
     /// <summary>Slices times pieces.</summary>

@@ -22,11 +22,14 @@ internal static class CrossEntropyLauncher
         var step = new LaunchStep(
             new KernelRequest(File, "cross_entropy_forward") { Defines = defines }, new LaunchShape(new Dim3((uint)blocks), new Dim3(Threads)),
             [
-                Operand.Out(0), Operand.Out(1), Operand.Out(2), Operand.Scratch(), Operand.Counter, Operand.In(0), Operand.In(1),
-                Operand.In(2, op.Weighted),
+                Operand.Out(0), Operand.Out(1), Operand.Out(2), Operand.Out(3), Operand.Scratch(), Operand.Counter, Operand.In(0),
+                Operand.In(1), Operand.In(2, op.Weighted),
             ],
             [lines, classes, length]);
-        return new PlannedKernel(node, step) { ScratchBytes = blocks * 2 * sizeof(float) };
+        // The logit of the target and, with smoothing, all logits are read again; every block leaves two partial sums.
+        var partial = blocks * 2 * sizeof(float);
+        var again = lines * x.DType.Size() + (op.LabelSmoothing > 0 ? x.Type.Bytes : 0);
+        return new PlannedKernel(node, step) { ScratchBytes = partial, ExactCost = op.Cost(node) + new Cost(again + partial, partial, 0) };
     }
 
     public static CudaKernel? Backward(Node node, CudaLimits limits)
@@ -38,7 +41,10 @@ internal static class CrossEntropyLauncher
         var last = node.Inputs.Count - 1;
         return new PlannedKernel(node, new LaunchStep(
             new KernelRequest(File, "cross_entropy_backward") { Defines = defines }, new LaunchShape(new Dim3((uint)blocks), new Dim3(Threads)),
-            [Operand.Out(0), Operand.In(0), Operand.In(1), Operand.In(2), Operand.In(3, op.Weighted), Operand.In(last - 1), Operand.In(last)],
+            [
+                Operand.Out(0), Operand.In(0), Operand.In(1), Operand.In(2), Operand.In(3, op.Weighted), Operand.In(last - 2),
+                Operand.In(last - 1), Operand.In(last),
+            ],
             [lines, classes, length]));
     }
 

@@ -32,6 +32,10 @@ internal static class SoftmaxLauncher
             Defines = [KernelRequest.Define("DTYPE", x.DType), KernelRequest.Define("LANES", lanes), KernelRequest.Define("LOG", log ? 1 : 0)],
         };
         var shape = new LaunchShape(new Dim3((uint)limits.Blocks(lines * lanes, Threads)), new Dim3(Threads));
-        return new PlannedKernel(node, new LaunchStep(request, shape, operands, [lines, classes, length]));
+        // Every input is read twice.
+        return new PlannedKernel(node, new LaunchStep(request, shape, operands, [lines, classes, length]))
+        {
+            ExactCost = node.Op.Cost(node) + new Cost(node.Inputs.Sum(t => t.Type.Bytes), 0, 0),
+        };
     }
 }

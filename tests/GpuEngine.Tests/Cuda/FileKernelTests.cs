@@ -75,49 +75,64 @@ public class FileKernelTests(DeviceUnderTest under) : IClassFixture<DeviceUnderT
         }
     }
 
+    /// <summary>Shapes large enough that what a launch reads beside its tensors does not matter.</summary>
+    public static TheoryData<string, int[]> Traffic => new()
+    {
+        { "batch_norm", [128, 512] }, { "batch_norm", [6000, 16] }, { "batch_norm", [4, 64, 16, 16] }, { "relu", [64000] }, { "cross_entropy", [512, 40] },
+        { "adam", [65536] }, { "sgd", [65536] }, { "dropout", [65536] }, { "softmax", [256, 64] },
+    };
+
     [Theory]
-    [InlineData("batch_norm", 128, 512, "relu")]
-    [InlineData("batch_norm", 6000, 16, "relu")]
-    [InlineData("relu", 64, 1000, "")]
-    [InlineData("cross_entropy", 512, 40, "")]
-    [InlineData("adam", 256, 256, "")]
-    [InlineData("sgd", 256, 256, "")]
-    public void A_launch_moves_the_bytes_that_it_claims(string op, int rows, int columns, string activation)
+    [MemberData(nameof(Traffic))]
+    public void A_launch_moves_the_bytes_that_it_claims(string op, int[] shape)
     {
         CudaUnderTest.RequireSimulator();
-        var spec = KernelSamples.Own.First(s => s.Name == op);
-        var sample = new OpSample();
-        foreach (var (name, tensor) in spec.Samples[^1].Tensors)
+        Check(op);
+        if (KernelSamples.Own.Any(s => s.Name == op + "_backward")) Check(op + "_backward");
+
+        void Check(string name)
         {
-            Shape shape = tensor.Shape.Rank == 1 && op is "batch_norm" ? [columns]
-                : tensor.Kind == SampleKind.Index ? [rows] : op is "batch_norm" or "cross_entropy" ? [rows, columns] : [rows * columns];
-            var high = tensor.Kind == SampleKind.Index ? columns : tensor.High;
-            sample[name] = tensor with { Shape = shape, High = high };
+            var spec = KernelSamples.Own.First(s => s.Name == name);
+            CheckTraffic(spec, Resize(spec.Samples.First(s => s.Tensors.Values.Any(t => t.Shape.Rank == shape.Length) || op != "batch_norm"), new Shape(shape)));
+        }
+    }
+
+    /// <summary>The sample with its largest shape replaced; vectors of channels and targets follow.</summary>
+    private static OpSample Resize(OpSample sample, Shape shape)
+    {
+        var largest = sample.Tensors.Values.MaxBy(t => t.Shape.Elements)!.Shape;
+        var result = new OpSample();
+        foreach (var (name, tensor) in sample.Tensors)
+        {
+            var isTarget = tensor.Kind == SampleKind.Index;
+            var to = tensor.Shape == largest ? shape : isTarget ? [shape[0]] : tensor.Shape.Rank == 0 ? tensor.Shape : new Shape(shape[1]);
+            result[name] = tensor with { Shape = to, High = isTarget ? shape[1] : tensor.High };
         }
 
-        foreach (var (name, value) in spec.Samples[^1].Attributes) sample.Attributes[name] = value;
-        if (activation.Length > 0) sample.Attributes["activation"] = activation;
-        if (op == "batch_norm") sample.Attributes["training"] = true;
-        if (op == "cross_entropy") (sample.Attributes["reduction"], sample.Attributes["ignore_index"]) = ("mean", -100);
-        var instance = new OpInstance(spec, sample, DType.F32, spec.Differentiable);
-        using var evaluation = Ready(instance);
+        foreach (var (name, value) in sample.Attributes) result.Attributes[name] = value;
+        return result;
+    }
+
+    private void CheckTraffic(OpSpec spec, OpSample sample)
+    {
+        using var evaluation = Ready(new OpInstance(spec, sample, DType.F32, false));
+        evaluation.Run();
         Set("check", "traffic");
         try
         {
-            evaluation.Run();
             Cudasim.cudasim_counters_clear();
             evaluation.Run();
             var launches = Counters();
             var planned = evaluation.Executable.Plan.Launches.Select(l => under.Shared.PlanTarget.NewKernel(l.Node)).OfType<PlannedKernel>().ToArray();
             Assert.NotEmpty(planned);
-            foreach (var kernel in planned)
+            foreach (var kernels in planned.GroupBy(k => string.Join(", ", k.Requests.Select(r => r.Entry))))
             {
-                var names = kernel.Requests.Select(r => r.Entry).ToHashSet();
+                var names = kernels.First().Requests.Select(r => r.Entry).ToHashSet();
                 var counted = launches.Where(l => names.Contains(l.Kernel)).Sum(l => l.Bytes);
-                var claimed = kernel.Cost.Bytes;
+                var claimed = kernels.Sum(k => k.Cost.Bytes);
                 Assert.True(
                     counted <= 1.02 * claimed && counted >= 0.98 * claimed,
-                    $"{string.Join(", ", names)}: {counted} bytes moved, {claimed} claimed ({(double)counted / claimed:F3})");
+                    $"{kernels.Key} ({sample}): {counted} bytes moved, {claimed} claimed ({(double)counted / claimed:F3})");
             }
         }
         finally
@@ -135,7 +150,7 @@ public class FileKernelTests(DeviceUnderTest under) : IClassFixture<DeviceUnderT
     private void Compare(string op, int index, DType dtype)
     {
         var (spec, sample) = Find(op, index);
-        var worst = OracleCheck.Worst(under.Shared, spec, sample, dtype, withGradients: true);
+        var worst = OracleCheck.Worst(under.Shared, spec, sample, dtype, withGradients: false);
         Assert.True(worst.Error <= worst.Allowed, $"{op} ({sample}): {worst}");
     }
 
@@ -148,7 +163,7 @@ public class FileKernelTests(DeviceUnderTest under) : IClassFixture<DeviceUnderT
 
     private double[] Run(OpSpec spec, OpSample sample)
     {
-        using var evaluation = Ready(new OpInstance(spec, sample, DType.F32, spec.Differentiable));
+        using var evaluation = Ready(new OpInstance(spec, sample, DType.F32, false));
         evaluation.Run();
         return [.. evaluation.Program.Outputs.SelectMany(o => evaluation.Get(o.Name))];
     }

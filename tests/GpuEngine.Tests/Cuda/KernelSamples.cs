@@ -23,8 +23,9 @@ internal static class KernelSamples
                 call["input"], call.Optional("running_mean"), call.Optional("running_var"), call.Optional("weight"), call.Optional("bias"),
                 call.Flag("training"), activation: activation, residual: call.Optional("residual"));
             List<NamedTensor> outputs = [new("output", y.Output)];
-            if (y.RunningMean is { } mean) outputs.Add(new("running_mean", mean));
-            if (y.RunningVar is { } variance) outputs.Add(new("running_var", variance));
+            // A gradient through the statistics would take the decomposition in place of the backward kernel.
+            if (y.RunningMean is { } mean) outputs.Add(new("running_mean", F.Detach(mean)));
+            if (y.RunningVar is { } variance) outputs.Add(new("running_var", F.Detach(variance)));
             return outputs;
         },
         Samples =
@@ -50,18 +51,74 @@ internal static class KernelSamples
 
     private static readonly OpSpec Sgd = Optimizer("sgd", ["momentum_buffer"], 4100);
 
-    private static readonly OpSpec[] Specs =
+    private static readonly OpSpec LayerNorm = OpCatalog.Find("layer_norm") with
+    {
+        Samples = [Rows(7, 3), Rows(9, 130), Rows(3, 2052), Rows(2, 9000), Rows(300, 64)],
+    };
+
+    private static readonly OpSpec Softmax = OpCatalog.Find("softmax") with
+    {
+        Samples =
+        [
+            new() { ["input"] = Sample.Uniform(-40, 40, 300, 10), Attributes = { ["dim"] = 1 } },
+            new() { ["input"] = Sample.Normal(3, 2500), Attributes = { ["dim"] = 1 } },
+            new() { ["input"] = Sample.Normal(3, 7, 400), Attributes = { ["dim"] = 1 } },
+        ],
+    };
+
+    private static readonly OpSpec[] Forward =
     [
-        BatchNorm, CrossEntropy, Adam, Sgd,
+        BatchNorm, CrossEntropy, LayerNorm, Softmax, Adam, Sgd,
+        OpCatalog.Find("dropout") with { Samples = [new() { ["input"] = Sample.Normal(4099), Attributes = { ["p"] = 0.3, ["seed"] = 7 } }] },
+        OpCatalog.Find("clip_grad_norm") with { Samples = [new() { ["grad"] = Sample.Normal(70001), Attributes = { ["max_norm"] = 2.0 } }] },
         .. Activations.All.Where(s => s.Name != "identity").Select(s => s with { Samples = [new() { ["input"] = Sample.Uniform(-9, 9, 1) }, new() { ["input"] = Sample.Normal(4099) }] }),
     ];
 
-    /// <summary>The ops above with their samples.</summary>
+    private static readonly OpSpec[] Specs = [.. Forward, .. Forward.Where(s => s.Differentiable).Select(Backward)];
+
+    /// <summary>The ops above and their gradients, with their samples.</summary>
     public static IReadOnlyList<OpSpec> Own => Specs;
 
     /// <summary>Everything that may run a hand-written kernel: the catalog's samples, then our own.</summary>
     public static IEnumerable<(OpSpec Spec, OpSample Sample)> All =>
         OpCatalog.All.Concat(Specs).SelectMany(s => s.Samples.Select(sample => (s, sample)));
+
+    /// <summary>
+    /// The gradients for a given gradient of the first output, as an op of its own: the backward kernel sees the same numbers in
+    /// every dtype.
+    /// </summary>
+    private static OpSpec Backward(OpSpec spec) => new(spec.Name + "_backward", spec.Summary)
+    {
+        Arguments = [.. spec.Arguments, new("grad_output")],
+        Attributes = spec.Attributes,
+        Differentiable = false,
+        Build = call =>
+        {
+            var y = spec.Build(call)[0].Tensor;
+            var names = spec.Arguments.Where(a => a.Differentiable && call.Optional(a.Name) is { } t && t.DType.IsFloat()).Select(a => a.Name).ToArray();
+            var gradients = Autodiff.Gradients(F.Sum(y * call["grad_output"]), [.. names.Select(n => call[n])]);
+            return [.. gradients.Select((g, i) => new NamedTensor("grad_" + names[i], g))];
+        },
+        Samples = [.. spec.Samples.Select(s => WithGradient(spec, s))],
+    };
+
+    private static OpSample WithGradient(OpSpec spec, OpSample sample)
+    {
+        var result = new OpSample();
+        foreach (var (name, tensor) in sample.Tensors) result[name] = tensor;
+        foreach (var (name, value) in sample.Attributes) result.Attributes[name] = value;
+        var shape = new Core.Verification.OpInstance(spec, sample, DType.F32, false).Outputs[0].Tensor.Shape;
+        result["grad_output"] = new Sample(SampleKind.Normal, shape);
+        return result;
+    }
+
+    private static OpSample Rows(int rows, int length) => new()
+    {
+        ["input"] = Sample.Uniform(-1, 3, rows, length),
+        ["weight"] = Sample.Normal(length),
+        ["bias"] = Sample.Normal(length),
+        Attributes = { ["normalized_shape"] = length },
+    };
 
     private static OpSample Norm(int[] shape, string activation = "identity", bool bare = false, bool residual = false, bool training = true)
     {

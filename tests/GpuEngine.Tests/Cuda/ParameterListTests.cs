@@ -26,8 +26,7 @@ public class ParameterListTests
             }
         }
 
-        Assert.Superset(KernelCatalog.All.Select(k => k.Entry).ToHashSet(), seen);
-        // Every launcher that is registered is reached by some sample.
+        // Every kernel is reached by some sample.
         Assert.Equal(KernelCatalog.All.Select(k => k.Entry).Order(), seen.Order());
     }
 
