@@ -26,6 +26,7 @@ public sealed class CudaDevice : IDevice
         {
             HasCublas = Options.UseCublas && Exports(CudaLibrary.Cublas, "cublasGemmEx"),
             HasCublasLt = Options.UseCublas && Exports(CudaLibrary.CublasLt, "cublasLtMatmul"),
+            HasCudnn = Options.UseCudnn && Exports(CudaLibrary.Cudnn, "cudnnConvolutionForward"),
             AllowTf32 = Options.AllowTf32,
         };
         _target = new CudaPlanTarget(limits, Options);

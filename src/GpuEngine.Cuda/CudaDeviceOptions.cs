@@ -20,6 +20,9 @@ public sealed record CudaDeviceOptions
     /// <summary>Whether cuBLAS is used where it is installed.</summary>
     public bool UseCublas { get; init; } = true;
 
+    /// <summary>Whether cuDNN is used where it is installed.</summary>
+    public bool UseCudnn { get; init; } = true;
+
     /// <summary>Waits after every launch, so that an error names its kernel; null: as GPUENGINE_SYNC_LAUNCHES says.</summary>
     public bool? SyncLaunches { get; init; }
 

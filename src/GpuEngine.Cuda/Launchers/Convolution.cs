@@ -4,31 +4,36 @@ using GpuEngine.Cuda.Runtime;
 
 namespace GpuEngine.Cuda.Launchers;
 
-/// <summary>The three convolutions by generated direct kernels.</summary>
+/// <summary>The three convolutions: by cuDNN where it is installed, else by generated direct kernels.</summary>
 internal static class Convolution
 {
     public static CudaKernel Forward(Node node, CudaLimits limits)
     {
         var op = (ConvolutionOp)node.Op;
-        var sizes = Sizes(op.Geometry, node.Inputs[0].Shape, node.Inputs[1].Shape, node.Outputs[0].Shape);
-        return GeneratedKernel.Over(node.Outputs[0].Type.Elements, node, limits, Request(node, "convolution", ProductSource.Convolution), sizes);
+        var (x, w, y) = (node.Inputs[0].Shape, node.Inputs[1].Shape, node.Outputs[0].Shape);
+        var direct = GeneratedKernel.Over(
+            y.Elements, node, limits, Request(node, "convolution", ProductSource.Convolution), Sizes(op.Geometry, x, w, y));
+        return CudnnConvolution.Or(direct, limits, op.Geometry, x, w, y);
     }
 
     public static CudaKernel Input(Node node, CudaLimits limits)
     {
         var op = (ConvolutionInputOp)node.Op;
-        var sizes = Sizes(op.Geometry, node.Outputs[0].Shape, node.Inputs[1].Shape, node.Inputs[0].Shape);
-        return GeneratedKernel.Over(node.Outputs[0].Type.Elements, node, limits, Request(node, "convolution_input", ProductSource.ConvolutionInput), sizes);
+        var (x, w, y) = (node.Outputs[0].Shape, node.Inputs[1].Shape, node.Inputs[0].Shape);
+        var direct = GeneratedKernel.Over(
+            x.Elements, node, limits, Request(node, "convolution_input", ProductSource.ConvolutionInput), Sizes(op.Geometry, x, w, y));
+        return CudnnConvolution.Or(direct, limits, op.Geometry, x, w, y);
     }
 
     public static CudaKernel Weight(Node node, CudaLimits limits)
     {
         var op = (ConvolutionWeightOp)node.Op;
-        var sizes = Sizes(op.Geometry, node.Inputs[1].Shape, node.Outputs[0].Shape, node.Inputs[0].Shape);
-        var count = node.Outputs[0].Type.Elements;
-        return new GeneratedKernel(
+        var (x, w, y) = (node.Inputs[1].Shape, node.Outputs[0].Shape, node.Inputs[0].Shape);
+        var direct = new GeneratedKernel(
             node, Request(node, "convolution_weight", ProductSource.ConvolutionWeight),
-            new LaunchShape(new Dim3((uint)Math.Clamp(count, 1, 1 << 20)), new Dim3(128)), [.. sizes, count]);
+            new LaunchShape(new Dim3((uint)Math.Clamp(w.Elements, 1, 1 << 20)), new Dim3(128)),
+            [.. Sizes(op.Geometry, x, w, y), w.Elements]);
+        return CudnnConvolution.Or(direct, limits, op.Geometry, x, w, y);
     }
 
     private static KernelRequest Request(Node node, string entry, string text)

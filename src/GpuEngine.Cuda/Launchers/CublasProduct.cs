@@ -46,6 +46,9 @@ internal sealed unsafe class CublasProduct : CudaKernel
 
     public override IReadOnlyList<KernelRequest> Requests { get; }
 
+    /// <summary>Whether cuBLASLt adds the bias; known once bound.</summary>
+    internal bool UsesEpilogue => _epilogue is not null;
+
     /// <summary>Whether the extents are what cuBLAS takes: 32-bit and not empty.</summary>
     public static bool Fits(Product p) =>
         p.M > 0 && p.N > 0 && p.K > 0 && p.Batch > 0 && Math.Max(Math.Max(p.M, p.N), Math.Max(p.K, p.Batch)) <= int.MaxValue;

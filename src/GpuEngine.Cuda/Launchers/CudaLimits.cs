@@ -34,6 +34,9 @@ public sealed record CudaLimits
     /// <summary>Whether cuBLASLt can be called.</summary>
     public bool HasCublasLt { get; init; }
 
+    /// <summary>Whether cuDNN can be called; without it generated kernels convolve.</summary>
+    public bool HasCudnn { get; init; }
+
     /// <summary>Whether f32 products may be rounded to TF32. Off unless asked for by name.</summary>
     public bool AllowTf32 { get; init; }
 

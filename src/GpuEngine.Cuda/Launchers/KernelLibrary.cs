@@ -12,6 +12,8 @@ public sealed class KernelLibrary : IDisposable
     private readonly ConcurrentDictionary<string, CudaModule> _modules = new();
     private readonly ConcurrentDictionary<string, Lazy<CompiledKernel>> _images = new();
     private readonly NvrtcCompiler _compiler;
+    private CudnnHandle _cudnn;
+    private CudaStream? _cudnnStream;
     private CublasHandle _cublas;
     private CublasLtHandle _cublasLt;
     private CudaStream? _cublasStream;
@@ -88,8 +90,24 @@ public sealed class KernelLibrary : IDisposable
         return _cublasLt;
     }
 
+    /// <summary>The device's cuDNN handle, made at the first call; on this stream unless it is only asked for advice.</summary>
+    internal CudnnHandle Cudnn(CudaStream? stream)
+    {
+        Context.EnsureCurrent();
+        if (_cudnn.Value == 0) Interop.Cudnn.cudnnCreate(out _cudnn).ThrowIfFailed();
+        if (stream is not null && _cudnnStream != stream)
+        {
+            Interop.Cudnn.cudnnSetStream(_cudnn, stream.Raw).ThrowIfFailed();
+            _cudnnStream = stream;
+        }
+
+        return _cudnn;
+    }
+
     public void Dispose()
     {
+        if (_cudnn.Value != 0) _ = Interop.Cudnn.cudnnDestroy(_cudnn);
+        _cudnn = default;
         if (_cublasLt.Value != 0) _ = Interop.CublasLt.cublasLtDestroy(_cublasLt);
         _cublasLt = default;
         if (_cublas.Value != 0) _ = Interop.Cublas.cublasDestroy_v2(_cublas);

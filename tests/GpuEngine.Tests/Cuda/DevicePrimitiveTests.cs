@@ -1,6 +1,8 @@
 using GpuEngine.Core.Cpu;
 using GpuEngine.Core.Devices;
 using GpuEngine.Core.Graph;
+using GpuEngine.Cuda;
+using GpuEngine.Cuda.Launchers;
 using Xunit;
 
 namespace GpuEngine.Tests.Cuda;
@@ -74,10 +76,14 @@ public sealed class DevicePrimitiveTests(DeviceUnderTest under) : IClassFixture<
 
     public void Dispose() => under.AssertNothingFound();
 
-    public static TheoryData<string, DType> All()
+    public static TheoryData<string, DType> All() => Some(_ => true);
+
+    public static TheoryData<string, DType> Products() => Some(name => name.StartsWith("matmul") || name.StartsWith("linear") || name.StartsWith("conv"));
+
+    private static TheoryData<string, DType> Some(Func<string, bool> include)
     {
         var data = new TheoryData<string, DType>();
-        foreach (var name in Cases.Keys)
+        foreach (var name in Cases.Keys.Where(include))
         {
             foreach (var dtype in new[] { DType.F32, DType.F64, DType.BF16 }) data.Add(name, dtype);
         }
@@ -89,12 +95,40 @@ public sealed class DevicePrimitiveTests(DeviceUnderTest under) : IClassFixture<
     // are rounded once from f32 on both sides, which may fall to neighbouring values, and once per step in a chain of ops.
     [Theory]
     [MemberData(nameof(All))]
-    public void Agrees_with_the_cpu_device(string name, DType dtype)
+    public void Agrees_with_the_cpu_device(string name, DType dtype) => Compare(name, dtype, under.Shared);
+
+    // The other path of what cuBLAS, cuBLASLt and cuDNN do where they are installed.
+    [Theory]
+    [MemberData(nameof(Products))]
+    public void Generated_products_agree_with_the_cpu_device(string name, DType dtype)
+    {
+        _ = under.Shared;
+        using var device = DeviceUnderTest.Open(
+            new CudaDeviceOptions { UseCublas = false, UseCudnn = false, KernelCacheFolder = DeviceUnderTest.CacheFolder });
+        Compare(name, dtype, device);
+    }
+
+    [Theory]
+    [InlineData("linear", DType.F32)]
+    [InlineData("linear", DType.BF16)]
+    [InlineData("convolution", DType.F32)]
+    [InlineData("convolution_input", DType.BF16)]
+    [InlineData("convolution_weight", DType.F64)]
+    public void Libraries_are_used_where_they_are_installed(string name, DType dtype)
+    {
+        var limits = under.Shared.Limits;
+        Assert.SkipUnless(limits.HasCublasLt && limits.HasCudnn, "cuBLASLt or cuDNN is not installed.");
+        using var evaluation = new Evaluation(under.Shared, [new("y", Cases[name](dtype))]);
+        Assert.Contains(
+            ((CudaExecutable)evaluation.Executable).Kernels, k => k is CudnnConvolution { UsesCudnn: true } or CublasProduct { UsesEpilogue: true });
+    }
+
+    private static void Compare(string name, DType dtype, IDevice device)
     {
         var y = Cases[name](dtype);
         using var cpu = new CpuDevice(1);
         var expected = Run(cpu, y);
-        var actual = Run(under.Shared, y);
+        var actual = Run(device, y);
         var largest = expected.Where(double.IsFinite).Select(Math.Abs).DefaultIfEmpty(1).Max();
         var allowed = largest * (dtype == DType.BF16 ? 4 * Math.Pow(2, -8) : 100 * (dtype == DType.F32 ? Math.Pow(2, -24) : Math.Pow(2, -53)));
         for (var i = 0; i < expected.Length; i++)
