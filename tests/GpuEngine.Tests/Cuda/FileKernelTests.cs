@@ -143,6 +143,37 @@ public class FileKernelTests(DeviceUnderTest under) : IClassFixture<DeviceUnderT
         }
     }
 
+    /// <summary>In a plan's arena a step over the end of a tensor lands in another; here each has its own allocation.</summary>
+    [Theory]
+    [MemberData(nameof(CheckedSamples))]
+    public void Kernels_stay_within_their_tensors(string op, int index)
+    {
+        CudaUnderTest.RequireSimulator();
+        var (spec, sample) = Find(op, index);
+        Set("check", "memory");
+        try
+        {
+            Cudasim.cudasim_findings_clear();
+            foreach (var dtype in new[] { DType.F32, DType.BF16 })
+            {
+                var instance = new OpInstance(spec, sample, dtype, false);
+                foreach (var node in Traversal.Ancestors(instance.Outputs.Select(o => o.Tensor)))
+                {
+                    if (CudaKernels.Create(node, under.Shared.Limits) is not PlannedKernel kernel) continue;
+                    // Class 0, step 0 and seed 0 are always valid; the other values do not matter.
+                    double[][] inputs = [.. node.Inputs.Select(t => Enumerable.Range(0, (int)t.Type.Elements).Select(i => t.DType.IsFloat() ? 0.5 + i % 7 : 0.0).ToArray())];
+                    KernelRun.Outputs(under.Shared, kernel, inputs, guard: 0);
+                    Assert.True(Cudasim.cudasim_finding_count(null) == 0, $"{kernel.Requests[0].Entry} in {dtype} for {op} ({sample}): {Findings()}");
+                }
+            }
+        }
+        finally
+        {
+            Cudasim.cudasim_findings_clear();
+            Set("check", "none");
+        }
+    }
+
     [Fact]
     public void Launches_allocate_nothing()
     {

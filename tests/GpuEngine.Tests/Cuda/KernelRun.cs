@@ -17,7 +17,11 @@ internal static class KernelRun
     private const byte Mark = 0xA5;
 
     /// <summary>The outputs as doubles.</summary>
-    public static double[][] Outputs(CudaDevice device, CudaKernel kernel, IReadOnlyList<double[]> inputs)
+    /// <param name="device">Where it runs.</param>
+    /// <param name="kernel">An unbound launcher.</param>
+    /// <param name="inputs">Values of the node's inputs.</param>
+    /// <param name="guard">Bytes before and after each tensor; 0 leaves it to the simulator's memory check, which sees reads too.</param>
+    public static double[][] Outputs(CudaDevice device, CudaKernel kernel, IReadOnlyList<double[]> inputs, int guard = Guard)
     {
         var node = kernel.Node;
         var memories = new List<DeviceMemory>();
@@ -25,16 +29,16 @@ internal static class KernelRun
         {
             DevicePointer Place(TensorType type, double[]? values)
             {
-                var memory = device.Context.Allocate(type.Bytes + 2 * Guard, "test");
+                var memory = device.Context.Allocate(type.Bytes + 2 * guard, "test");
                 memories.Add(memory);
-                var bytes = new byte[type.Bytes + 2 * Guard];
+                var bytes = new byte[type.Bytes + 2 * guard];
                 Array.Fill(bytes, Mark);
                 var content = values is null
                     ? type.DType.IsFloat() ? ElementData.FromDoubles(type.DType, [.. Enumerable.Repeat(double.NaN, (int)type.Elements)]) : null
                     : ElementData.FromDoubles(type.DType, values);
-                content?.CopyTo(bytes, Guard);
+                content?.CopyTo(bytes, guard);
                 device.Stream.CopyToDevice<byte>(bytes, memory.Span<byte>());
-                return memory.Address + Guard;
+                return memory.Address + guard;
             }
 
             DeviceMemory Zeroed(long bytes)
@@ -56,8 +60,8 @@ internal static class KernelRun
                 var memory = memories[node.Inputs.Count + i];
                 var bytes = new byte[memory.Bytes];
                 device.Stream.CopyToHost(memory.Span<byte>(), bytes.AsSpan());
-                Assert.True(bytes.Take(Guard).Concat(bytes.TakeLast(Guard)).All(b => b == Mark), $"{node.Op.Name} wrote outside output {i}");
-                results[i] = ElementData.ToDoubles(node.Outputs[i].DType, bytes.AsSpan(Guard, bytes.Length - 2 * Guard));
+                Assert.True(bytes.Take(guard).Concat(bytes.TakeLast(guard)).All(b => b == Mark), $"{node.Op.Name} wrote outside output {i}");
+                results[i] = ElementData.ToDoubles(node.Outputs[i].DType, bytes.AsSpan(guard, bytes.Length - 2 * guard));
             }
 
             return results;
