@@ -158,7 +158,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) cross_entropy_backward(
     struct Shared {
         i64 target;
         float hit, total, maximum, log_sum, scale;
-        bool ignored;
+        i32 ignored;
     };
     __shared__ Shared shared[kLinesPerBlock];
     __shared__ float whole;  // dloss, divided for the mean; with REDUCTION none each line has its own

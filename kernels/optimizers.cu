@@ -94,7 +94,7 @@ struct Scalars {
     float keep;         // 1 - lr decay, for decoupled decay
     float correction1;  // 1 - beta1^t
     float correction2;  // 1 - beta2^t, or its root
-    bool first;         // no step was done before
+    i32 first;          // no step was done before
 };
 
 DEVICE double as_double(double x) { return x; }
@@ -112,10 +112,10 @@ DEVICE float gradient(G grad, float param, float clip, bool decayed) {
 DEVICE float root(float x) { return EPS_INSIDE ? sqrtf(x + static_cast<float>(EPS)) : sqrtf(x) + static_cast<float>(EPS); }
 
 // Runs a rule over the arena: `Rule::update(scalars, param, g, states)` with States states.
-template <class Rule>
-DEVICE void step_arena(P* param, S* const (&state)[Rule::kStates ? Rule::kStates : 1], const P* old_param, const G* grad,
-                       const S* const (&old_state)[Rule::kStates ? Rule::kStates : 1], const Rate* lr, const i64* step, const float* clip,
-                       i64 count) {
+// (NVRTC cannot deduce an extent that is a member of Rule, so the number of states is a parameter.)
+template <class Rule, int States>
+DEVICE void step_arena(P* param, S* const (&state)[States ? States : 1], const P* old_param, const G* grad,
+                       const S* const (&old_state)[States ? States : 1], const Rate* lr, const i64* step, const float* clip, i64 count) {
     __shared__ Scalars shared;
     if (threadIdx.x == 0) shared = Rule::scalars(as_double(lr[0]), static_cast<double>(step[0]));
     __syncthreads();
@@ -159,7 +159,7 @@ struct Adam {
         const double correction1 = 1.0 - pow(static_cast<double>(BETA1), step + 1.0), correction2 = 1.0 - pow(static_cast<double>(BETA2), step + 1.0);
         const double rate = STORE_CORRECTED ? lr : lr / correction1;
         const double second = STORE_CORRECTED || EPS_INSIDE ? correction2 : sqrt(correction2);
-        return Scalars{static_cast<float>(rate), static_cast<float>(1.0 - lr * DECAY), static_cast<float>(correction1), static_cast<float>(second), false};
+        return Scalars{static_cast<float>(rate), static_cast<float>(1.0 - lr * DECAY), static_cast<float>(correction1), static_cast<float>(second), 0};
     }
     DEVICE static void update(const Scalars& s, float& p, float g, float* state) {
         if (DECOUPLED) p *= s.keep;
@@ -189,7 +189,7 @@ struct Sgd {
     static constexpr int kStates = MOMENTUM != 0.0 ? 1 : 0;
     static constexpr bool kDecayed = true;
     DEVICE static Scalars scalars(double lr, double step) {
-        return Scalars{static_cast<float>(lr), static_cast<float>(lr - MOMENTUM), 0.0f, 0.0f, step == 0.0};
+        return Scalars{static_cast<float>(lr), static_cast<float>(lr - MOMENTUM), 0.0f, 0.0f, step == 0.0 ? 1 : 0};
     }
     DEVICE static void update(const Scalars& s, float& p, float g, float* state) {
         if (FORM == 1) g *= s.rate;
@@ -206,7 +206,7 @@ struct Sgd {
 struct RmsProp {
     static constexpr int kStates = 1 + (CENTERED ? 1 : 0) + (MOMENTUM != 0.0 ? 1 : 0);
     static constexpr bool kDecayed = true;
-    DEVICE static Scalars scalars(double lr, double) { return Scalars{static_cast<float>(lr), 0.0f, 0.0f, 0.0f, false}; }
+    DEVICE static Scalars scalars(double lr, double) { return Scalars{static_cast<float>(lr), 0.0f, 0.0f, 0.0f, 0}; }
     DEVICE static void update(const Scalars& s, float& p, float g, float* state) {
         state[0] = state[0] * static_cast<float>(ALPHA) + g * static_cast<float>(1.0 - ALPHA) * g;
         float variance = state[0];
@@ -229,7 +229,7 @@ struct Adagrad {
     static constexpr int kStates = 1;
     static constexpr bool kDecayed = true;
     DEVICE static Scalars scalars(double lr, double step) {
-        return Scalars{static_cast<float>(lr / (step * LR_DECAY + 1.0)), 0.0f, 0.0f, 0.0f, false};
+        return Scalars{static_cast<float>(lr / (step * LR_DECAY + 1.0)), 0.0f, 0.0f, 0.0f, 0};
     }
     DEVICE static void update(const Scalars& s, float& p, float g, float* state) {
         state[0] += g * g;
@@ -246,7 +246,7 @@ struct Adagrad {
 template <class Rule, int States>
 DEVICE void run(P* param, S* const (&state)[States ? States : 1], const P* old_param, const G* grad, const S* const (&old_state)[States ? States : 1],
                 const Rate* lr, const i64* step, const float* clip, i64 count) {
-    if constexpr (Rule::kStates == States) step_arena<Rule>(param, state, old_param, grad, old_state, lr, step, clip, count);
+    if constexpr (Rule::kStates == States) step_arena<Rule, States>(param, state, old_param, grad, old_state, lr, step, clip, count);
 }
 
 extern "C" __global__ void __launch_bounds__(kThreads) optimizer_step_0(

@@ -151,6 +151,10 @@ internal static class FileKernels
             "softmax.cu", "softmax_backward", "gradient of softmax and log_softmax", "softmax",
             "T* dx, const T* dy, const T* y, i64 lines, i64 classes, i64 length",
             Lines()),
+        Kernel(
+            "transpose.cu", "transpose", "swaps two axes through shared memory", "",
+            "T* out, const T* in, i64 batch, i64 rows, i64 columns",
+            Elements()),
     ];
 
     private static CatalogKernel Kernel(
@@ -164,7 +168,13 @@ internal static class FileKernels
 
     private static (string, string) Width(DType dtype) => Define("VECTOR", 16 / dtype.Size());
 
-    private static KernelVariant[] Storage() => [Variant("", DType.F32, Width(DType.F32)), Variant("", DType.BF16, Width(DType.BF16)), Variant("unaligned", DType.F32, Define("VECTOR", 1))];
+    private static KernelVariant[] Elements() =>
+        [.. new[] { DType.F32, DType.F64, DType.BF16, DType.I32, DType.I64, DType.U8 }.Select(dtype => Variant("", dtype))];
+
+    private static KernelVariant[] Storage() =>
+    [
+        Variant("", DType.F32, Width(DType.F32)), Variant("", DType.BF16, Width(DType.BF16)), Variant("unaligned", DType.F32, Define("VECTOR", 1)),
+    ];
 
     private static KernelVariant[] Dropouts() => [Variant("", DType.F32), Variant("", DType.BF16), Variant("unaligned", DType.F32, Define("VECTOR", 1))];
 

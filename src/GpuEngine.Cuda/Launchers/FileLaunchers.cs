@@ -31,6 +31,7 @@ internal static class FileLaunchers
         CudaKernels.Register<InstanceNormOp>(RowNormLauncher.Forward);
         CudaKernels.Register<RmsNormOp>(RowNormLauncher.Forward);
         CudaKernels.Register<RowNormBackwardOp>(RowNormLauncher.Backward);
+        CudaKernels.Register<PermuteOp>(TransposeLauncher.Create);
     }
 
     private static void RegisterActivations()

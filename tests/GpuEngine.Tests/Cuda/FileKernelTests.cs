@@ -80,6 +80,7 @@ public class FileKernelTests(DeviceUnderTest under) : IClassFixture<DeviceUnderT
     {
         { "batch_norm", [128, 512] }, { "batch_norm", [6000, 16] }, { "batch_norm", [4, 64, 16, 16] }, { "relu", [64000] }, { "cross_entropy", [512, 40] },
         { "adam", [65536] }, { "sgd", [65536] }, { "dropout", [65536] }, { "softmax", [256, 64] },
+        { "transpose", [128, 96] },
     };
 
     [Theory]

@@ -66,9 +66,38 @@ internal static class KernelSamples
         ],
     };
 
+    private static readonly OpSpec Transpose = new("transpose", "two groups of axes swapped")
+    {
+        Attributes = [new("order", new[] { 1, 0 }, "")],
+        Differentiable = false,
+        Build = call => call.Output(F.Permute(call["input"], call.Integers("order"))),
+        Samples =
+        [
+            new() { ["input"] = Sample.Normal(70, 33) },
+            new() { ["input"] = Sample.Normal(3, 40, 65), Attributes = { ["order"] = new[] { 0, 2, 1 } } },
+            new() { ["input"] = Sample.Normal(2, 17, 5, 7), Attributes = { ["order"] = new[] { 0, 2, 3, 1 } } },
+            new() { ["input"] = Sample.Normal(5, 2), Attributes = { ["order"] = new[] { 1, 0 } } },
+        ],
+    };
+
+    /// <summary>Inputs that start at an address that is no multiple of 16.</summary>
+    private static readonly OpSpec Unaligned = new("unaligned", "ops on a slice that starts at its second row")
+    {
+        Build = call =>
+        {
+            var x = F.Narrow(call["input"], 0, 1, call["input"].Shape[0] - 1);
+            return
+            [
+                new("gelu", F.Gelu(x)), new("norm", F.BatchNorm(x, null, null, training: true).Output), new("rows", F.LayerNorm(x, [x.Shape[1]])),
+                new("dropped", F.Dropout(x, 0.5, true, F.Literal([2], DType.I64, 1, 2), 3)), new("clip", F.ClipGradNorm([x], 1).Factor),
+            ];
+        },
+        Samples = [new() { ["input"] = Sample.Normal(9, 13) }, new() { ["input"] = Sample.Normal(4, 18) }],
+    };
+
     private static readonly OpSpec[] Forward =
     [
-        BatchNorm, CrossEntropy, LayerNorm, Softmax, Adam, Sgd,
+        BatchNorm, CrossEntropy, LayerNorm, Softmax, Adam, Sgd, Transpose, Unaligned,
         OpCatalog.Find("dropout") with { Samples = [new() { ["input"] = Sample.Normal(4099), Attributes = { ["p"] = 0.3, ["seed"] = 7 } }] },
         OpCatalog.Find("clip_grad_norm") with { Samples = [new() { ["grad"] = Sample.Normal(70001), Attributes = { ["max_norm"] = 2.0 } }] },
         .. Activations.All.Where(s => s.Name != "identity").Select(s => s with { Samples = [new() { ["input"] = Sample.Uniform(-9, 9, 1) }, new() { ["input"] = Sample.Normal(4099) }] }),
