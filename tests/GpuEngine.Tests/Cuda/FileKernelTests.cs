@@ -3,6 +3,7 @@ using System.Text.Json;
 using GpuEngine.Core.Devices;
 using GpuEngine.Core.Graph;
 using GpuEngine.Core.Verification;
+using GpuEngine.Cuda;
 using GpuEngine.Cuda.Interop;
 using GpuEngine.Cuda.Launchers;
 using Xunit;
@@ -142,6 +143,41 @@ public class FileKernelTests(DeviceUnderTest under) : IClassFixture<DeviceUnderT
         }
     }
 
+    [Fact]
+    public void Launches_allocate_nothing()
+    {
+        var options = new CudaDeviceOptions { UseGraphs = false, KernelCacheFolder = DeviceUnderTest.CacheFolder };
+        using var device = DeviceUnderTest.Open(options);
+        foreach (var op in new[] { "batch_norm_backward", "layer_norm_backward", "cross_entropy", "adam", "clip_grad_norm", "dropout" })
+        {
+            var (spec, sample) = Find(op, 0);
+            using var evaluation = Ready(new OpInstance(spec, sample, DType.F32, false), device);
+            for (var i = 0; i < 3; i++) evaluation.Run();
+            var before = GC.GetAllocatedBytesForCurrentThread();
+            for (var i = 0; i < 10; i++) evaluation.Run();
+            Assert.Equal(before, GC.GetAllocatedBytesForCurrentThread());
+        }
+    }
+
+    [Fact]
+    public void An_activation_that_the_kernels_do_not_have_is_left_to_the_decomposition()
+    {
+        var limits = new CudaLimits();
+        var x = F.Input("x", DType.F32, [4, 4]);
+        Assert.Null(CudaKernels.Create(new BatchNormOp(true, 0.1, 1e-5, false, false, new Cube()).Apply(x), limits));
+        Assert.Null(CudaKernels.Create(new LayerNormOp([4], 1e-5, false, new Cube()).Apply(x), limits));
+        Assert.Null(CudaKernels.Create(new ActivationBackwardOp(new Cube()).Apply(x, x), limits));
+    }
+
+    private sealed record Cube : Activation
+    {
+        public override string Name => "cube";
+
+        public override Tensor Define(Tensor x) => x * x * x;
+
+        public override Tensor Derivative(Tensor x) => 3 * x * x;
+    }
+
     private static (OpSpec Spec, OpSample Sample) Find(string op, int index)
     {
         var spec = KernelSamples.Own.First(s => s.Name == op);
@@ -155,9 +191,9 @@ public class FileKernelTests(DeviceUnderTest under) : IClassFixture<DeviceUnderT
         Assert.True(worst.Error <= worst.Allowed, $"{op} ({sample}): {worst}");
     }
 
-    private Evaluation Ready(OpInstance instance)
+    private Evaluation Ready(OpInstance instance, CudaDevice? device = null)
     {
-        var evaluation = new Evaluation(under.Shared, [.. instance.Outputs, .. instance.Gradients]);
+        var evaluation = new Evaluation(device ?? under.Shared, [.. instance.Outputs, .. instance.Gradients]);
         foreach (var name in evaluation.Program.Inputs.Select(Core.Plan.TensorProgram.InputName)) evaluation.Set(name, instance.Values(name));
         return evaluation;
     }
