@@ -96,7 +96,9 @@ public sealed class Trainer : IDisposable
         var clock = Stopwatch.StartNew();
         var progress = new TrainingProgress(() => Executable.ReadScalar<float>(TrainStep.Loss))
         {
-            Epochs = Options.Epochs, BatchesPerEpoch = _loader!.BatchesPerEpoch, BatchSize = Options.BatchSize,
+            Epochs = Options.Epochs,
+            BatchesPerEpoch = _loader!.BatchesPerEpoch,
+            BatchSize = Options.BatchSize,
         };
         while (_state.Cursor.Epoch < Options.Epochs && !IsOut())
         {

@@ -1,6 +1,5 @@
 using System.Runtime.CompilerServices;
 using System.Text.RegularExpressions;
-using GpuEngine.Cli;
 using Xunit;
 
 namespace GpuEngine.Tests.CommandLine;
@@ -47,7 +46,7 @@ public partial class DocumentationTests
         }
     }
 
-    private static IReadOnlyList<string> ProblemsOf(string command) => CommandLine.Problems(command.Split(' ', StringSplitOptions.RemoveEmptyEntries)[1..]);
+    private static IReadOnlyList<string> ProblemsOf(string command) => Cli.CommandLine.Problems(command.Split(' ', StringSplitOptions.RemoveEmptyEntries)[1..]);
 
     private static List<string> Commands(string text) =>
     [
