@@ -18,10 +18,7 @@ internal static class CommandLine
 
     public static int Run(string[] args)
     {
-        var root = new RootCommand("GpuEngine: train deep networks and see where their time and memory go.\n\nExit codes: 0 done, 1 the run failed, 2 bad usage or bad input.");
-        foreach (var command in new Command[] { DoctorCommand.Create(), TrainCommand.Create(), EvalCommand.Create(), OpCommand.Create(), MemoryCommand.Create(), KernelsCommand.Create() })
-            root.Subcommands.Add(command);
-        var parsed = root.Parse(args);
+        var parsed = Root().Parse(args);
         try
         {
             if (parsed.Errors.Count > 0) throw new UserException(Usage.Explain(parsed));
@@ -35,6 +32,22 @@ internal static class CommandLine
         {
             return Say(e.Message, Failed);
         }
+    }
+
+    /// <summary>What the parser does not understand of a command, without running it.</summary>
+    internal static IReadOnlyList<string> Problems(string[] args) => [.. Root().Parse(args).Errors.Select(e => e.Message)];
+
+    private static RootCommand Root()
+    {
+        const string Summary = """
+            GpuEngine: train deep networks, prove their kernels, and see where their time and memory go.
+
+            Exit codes: 0 done, 1 the run failed, 2 bad usage or bad input.
+            """;
+        return new RootCommand(Summary)
+        {
+            DoctorCommand.Create(), TrainCommand.Create(), EvalCommand.Create(), OpCommand.Create(), MemoryCommand.Create(), KernelsCommand.Create(),
+        };
     }
 
     private static int Say(string sentence, int code)

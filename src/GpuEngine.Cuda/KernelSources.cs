@@ -26,7 +26,8 @@ public static class KernelSources
     public static IReadOnlyDictionary<string, string> Headers => AllHeaders.Value;
 
     /// <summary>The .cu files, by name, in ordinal order.</summary>
-    public static IReadOnlyList<string> Files => [.. Names().Where(n => n.EndsWith(".cu", StringComparison.Ordinal)).Order(StringComparer.Ordinal)];
+    public static IReadOnlyList<string> Files =>
+        [.. Names().Where(n => n.EndsWith(".cu", StringComparison.Ordinal)).Order(StringComparer.Ordinal)];
 
     /// <summary>
     /// The text of a file by its path below kernels/, including headers by their bare names (see <see cref="Headers"/>).
@@ -78,7 +79,8 @@ public static class KernelSources
         {
             return Directory.Exists(chosen)
                 ? chosen
-                : throw new UserException($"The folder '{chosen}' of {FolderVariable} does not exist: name the kernels/ folder or unset it.");
+                : throw new UserException(
+                    $"The folder '{chosen}' of {FolderVariable} does not exist: name the kernels/ folder or unset it.");
         }
 
         for (var folder = new DirectoryInfo(AppContext.BaseDirectory); folder is not null; folder = folder.Parent)

@@ -10,8 +10,9 @@ internal static class MemoryAdvice
     {
         var classes = plan.PeakBytes(alignment).Where(c => c.Value > 0).OrderByDescending(c => c.Value).Take(3).ToArray();
         var total = plan.PeakBytes(alignment).Values.Sum();
-        var list = string.Join(", ", classes.Select(c => $"{c.Key.ToString().ToLowerInvariant()} {OutOfDeviceMemoryException.Size(c.Value)}"));
-        return $"The plan '{plan.Program.Name}' needs {OutOfDeviceMemoryException.Size(total)} (most: {list}); use a smaller --batch-size or a smaller " +
-               "model, or --precision bf16.";
+        var list = string.Join(
+            ", ", classes.Select(c => $"{c.Key.ToString().ToLowerInvariant()} {OutOfDeviceMemoryException.Size(c.Value)}"));
+        return $"The plan '{plan.Program.Name}' needs {OutOfDeviceMemoryException.Size(total)} (most: {list}); use a smaller " +
+               "--batch-size or a smaller model, or --precision bf16.";
     }
 }

@@ -11,7 +11,9 @@ public static class Simulator
 
     private const string FileName = "libcudasim.so";
 
-    /// <summary>The library: the one named by the environment, beside the program, or built in the repository; null when there is none.</summary>
+    /// <summary>
+    /// The library: the one named by the environment, beside the program, or built in the repository; null when there is none.
+    /// </summary>
     public static string? Find()
     {
         if (Environment.GetEnvironmentVariable(PathVariable) is { Length: > 0 } chosen) return chosen;
@@ -20,8 +22,12 @@ public static class Simulator
         for (var folder = new DirectoryInfo(AppContext.BaseDirectory); folder is not null; folder = folder.Parent)
         {
             if (!File.Exists(Path.Combine(folder.FullName, "GpuEngine.sln"))) continue;
-            string[] places = [Path.Combine("artifacts", "cudasim", FileName), Path.Combine("tools", "cudasim", "build", FileName)];
-            return places.Select(p => Path.Combine(folder.FullName, p)).FirstOrDefault(File.Exists);
+            string[] places =
+            [
+                Path.Combine(folder.FullName, "artifacts", "cudasim", FileName),
+                Path.Combine(folder.FullName, "tools", "cudasim", "build", FileName),
+            ];
+            return places.FirstOrDefault(File.Exists);
         }
 
         return null;
@@ -33,15 +39,23 @@ public static class Simulator
     {
         if (NativeLibraries.IsSimulated) return;
         var path = Find() ?? throw new UserException(
-            $"The simulator {FileName} is not built: run tools/cudasim/build.sh (it needs g++ or clang++), or set {PathVariable} to the file.");
-        if (!File.Exists(path)) throw new UserException($"The simulator '{path}' of {PathVariable} does not exist: run tools/cudasim/build.sh and name its libcudasim.so.");
+            $"The simulator {FileName} is not built: run tools/cudasim/build.sh (it needs g++ or clang++), or set " +
+            $"{PathVariable} to the file.");
+        if (!File.Exists(path))
+        {
+            throw new UserException(
+                $"The simulator '{path}' of {PathVariable} does not exist: run tools/cudasim/build.sh and name its {FileName}.");
+        }
+
         try
         {
             NativeLibraries.UseSimulator(path);
         }
         catch (InvalidOperationException exception)
         {
-            throw new UserException("This process uses the real CUDA libraries already, and a process uses either those or the simulator: start another one with --device sim.", exception);
+            throw new UserException(
+                "This process uses the real CUDA libraries already, and a process uses either those or the simulator: start " +
+                "another one with --device sim.", exception);
         }
     }
 }

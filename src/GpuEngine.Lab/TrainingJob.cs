@@ -49,7 +49,9 @@ public sealed class TrainingJob
         using var trainer = new Trainer(
             TrainingSetup.BuildModel(_config, data.Shape, data.Classes.Count), TrainingSetup.Loss(_config), TrainingSetup.BuildOptimizer(_config), device)
         {
-            Options = TrainingSetup.OptionsOf(_config), ModelName = TrainingSetup.NameOf(_config), Observer = _observer,
+            Options = TrainingSetup.OptionsOf(_config),
+            ModelName = TrainingSetup.NameOf(_config),
+            Observer = _observer,
         };
         trainer.Prepare(data);
         var step = 0L;

@@ -29,7 +29,7 @@ internal static class ConfigOptions
         new("--width", "N", "units of each hidden layer of mlp [512; with shapeset 256]", ConfigKind.Whole),
         new("--norm", "KIND", "batch, group, layer, instance or none [batch]", ConfigKind.Text),
         new("--groups", "N", "groups of group norm [8]", ConfigKind.Whole),
-        new("--residual", "", "join the hidden layers of mlp in pre-activation residual blocks of two", ConfigKind.Flag),
+        new("--residual", "", "join the hidden layers of mlp in pre-activation residual blocks of two [off; with shapeset on, --residual false turns it off]", ConfigKind.Flag),
         new("--activation", "A", "activation by torch's name, attributes after colons (leaky_relu:0.1) [relu]", ConfigKind.Text),
         new("--dropout", "P", "probability of dropping a hidden unit [0]", ConfigKind.Number),
         new("--init", "I", "initialiser of hidden weights (he_normal, xavier_uniform, normal:0:0.01, orthogonal, lsuv, ...) [by activation]", ConfigKind.Text),
@@ -46,10 +46,10 @@ internal static class ConfigOptions
 
     public static IReadOnlyList<ConfigOption> Training { get; } =
     [
-        new("--epochs", "N", "passes over the training images [5]", ConfigKind.Whole),
+        new("--epochs", "N", "passes over the training images [5; with shapeset 24]", ConfigKind.Whole),
         new("--batch-size", "B", "images per step [128]", ConfigKind.Whole),
         new("--optimizer", "O", "sgd, adagrad, rmsprop, adam, adamw or a literal variant of the lectures [adamw]", ConfigKind.Text),
-        new("--lr", "X", "learning rate [the optimizer's default]", ConfigKind.Number),
+        new("--lr", "X", "learning rate [the optimizer's default; of the default job 0.005]", ConfigKind.Number),
         new("--momentum", "X", "momentum of sgd and rmsprop", ConfigKind.Number),
         new("--weight-decay", "X", "L2 penalty in the gradient; decoupled in adamw", ConfigKind.Number),
         new("--dampening", "X", "dampening of sgd's momentum", ConfigKind.Number),
@@ -61,7 +61,7 @@ internal static class ConfigOptions
         new("--amsgrad", "", "keep the maximum of the second moments in adam and adamw", ConfigKind.Flag),
         new("--clip-norm", "X", "clip the gradient's global norm to X", ConfigKind.Number),
         new("--clip-value", "X", "clip every entry of the gradient to [-X, X]", ConfigKind.Number),
-        new("--schedule", "S", "constant, cosine, step:EPOCHS:GAMMA, multistep:STEPS:GAMMA, onecycle, warmup:STEPS+... [constant]", ConfigKind.Text),
+        new("--schedule", "S", "constant, cosine, step:EPOCHS:GAMMA, multistep:STEPS:GAMMA, onecycle, warmup:STEPS+... [cosine]", ConfigKind.Text),
         new("--label-smoothing", "X", "label smoothing of the training loss [0]", ConfigKind.Number),
         new("--patience", "N", "stop after N epochs without a lower validation loss", ConfigKind.Whole),
         new("--precision", "P", "fp32, tf32 or bf16 (storage; weights stay fp32) [fp32]", ConfigKind.Text),

@@ -8,7 +8,9 @@ namespace GpuEngine.Core.Verification;
 /// <summary>
 /// Compares what a device computes (fused kernels, in a dtype) with the decomposition on the CPU in float64. The allowance is
 /// flash-attention's rule: twice the worst error that the plain computation (the decomposition, primitive by primitive, in the
-/// same dtype) makes on that tensor, plus a floor of a few roundings of the tensor's largest value.
+/// same dtype) makes on that tensor, plus a floor of 16 roundings of the tensor's largest value: processors' own rsqrt, exp and
+/// division err by up to two units each, and a fused kernel applies several. In f64 the truth has no more digits than the kernel,
+/// so sums that cancel differ by their order alone; 1e-12 is far below what any wrong formula would give.
 /// </summary>
 public static class OracleCheck
 {
@@ -24,7 +26,8 @@ public static class OracleCheck
         {
             var plainError = Enumerable.Range(0, expected.Length).Select(i => Error(expected[i], plain[name][i])).DefaultIfEmpty(0).Max();
             var largest = expected.Where(double.IsFinite).Select(Math.Abs).DefaultIfEmpty(0).Max();
-            var allowed = 2 * plainError + 4 * Epsilon(dtype) * Math.Max(largest, 1e-3);
+            var allowed = 2 * plainError + 16 * Epsilon(dtype) * Math.Max(largest, 1e-3);
+            if (dtype == DType.F64) allowed = Math.Max(allowed, 1e-12 * Math.Max(largest, 1));
             for (var i = 0; i < expected.Length; i++)
             {
                 var found = new Disagreement(name, i, expected[i], actual[name][i], Error(expected[i], actual[name][i]), allowed);

@@ -16,7 +16,8 @@ public sealed record ElementwiseRegionOp(ElementwiseProgram Program, Shape To, i
         throw new InvalidOperationException("A region is formed after differentiation.");
 
     public override Cost Cost(Node node) =>
-        Core.Graph.Cost.Streaming(node, node.Outputs[0].Type.Elements * Program.Steps.Count(s => s.Op is not (ConstantOp or BroadcastToOp or CastOp)));
+        Core.Graph.Cost.Streaming(
+            node, node.Outputs[0].Type.Elements * Program.Steps.Count(s => s.Op is not (ConstantOp or BroadcastToOp or CastOp)));
 
     public override int InPlaceInput(int output) => InPlace;
 }

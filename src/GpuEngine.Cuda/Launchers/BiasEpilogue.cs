@@ -18,7 +18,9 @@ internal sealed unsafe class BiasEpilogue : IDisposable
     private readonly long _workspaceBytes;
     private CublasLtMatmulAlgo _algo;
 
-    private BiasEpilogue(CublasLtHandle handle, Product p, cudaDataType_t type, cublasComputeType_t compute, DevicePointer bias, long workspaceBytes)
+    private BiasEpilogue(
+        CublasLtHandle handle, Product p, cudaDataType_t type, cublasComputeType_t compute, DevicePointer bias,
+        long workspaceBytes)
     {
         _handle = handle;
         _workspaceBytes = workspaceBytes;
@@ -71,15 +73,18 @@ internal sealed unsafe class BiasEpilogue : IDisposable
         {
             var bytes = (ulong)_workspaceBytes;
             CublasLt.cublasLtMatmulPreferenceSetAttribute(
-                preference, cublasLtMatmulPreferenceAttributes_t.CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &bytes, sizeof(ulong)).ThrowIfFailed();
+                preference, cublasLtMatmulPreferenceAttributes_t.CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &bytes,
+                sizeof(ulong)).ThrowIfFailed();
             Align(preference, cublasLtMatmulPreferenceAttributes_t.CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, w);
             Align(preference, cublasLtMatmulPreferenceAttributes_t.CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, x);
             Align(preference, cublasLtMatmulPreferenceAttributes_t.CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, y);
             Align(preference, cublasLtMatmulPreferenceAttributes_t.CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, y);
             CublasLtMatmulHeuristicResult result;
-            var status = CublasLt.cublasLtMatmulAlgoGetHeuristic(_handle, _desc, _w, _x, _y, _y, preference, 1, &result, out var found);
-            if (status == cublasStatus_t.CUBLAS_STATUS_NOT_SUPPORTED || (status == cublasStatus_t.CUBLAS_STATUS_SUCCESS && found == 0)) return false;
+            var status = CublasLt.cublasLtMatmulAlgoGetHeuristic(
+                _handle, _desc, _w, _x, _y, _y, preference, 1, &result, out var found);
+            if (status == cublasStatus_t.CUBLAS_STATUS_NOT_SUPPORTED) return false;
             status.ThrowIfFailed("cublasLtMatmulAlgoGetHeuristic");
+            if (found == 0) return false;
             _algo = result.algo;
             return result.state == cublasStatus_t.CUBLAS_STATUS_SUCCESS;
         }

@@ -27,7 +27,8 @@ internal sealed unsafe class CudnnConvolution : CudaKernel
     private CudnnConvolutionDescriptor _conv;
     private int _algorithm = -1;
 
-    private CudnnConvolution(Node node, CudaLimits limits, CudaKernel direct, ConvGeometry geometry, Shape x, Shape w, Shape y) : base(node)
+    private CudnnConvolution(
+        Node node, CudaLimits limits, CudaKernel direct, ConvGeometry geometry, Shape x, Shape w, Shape y) : base(node)
     {
         _direct = direct;
         (_geometry, _x, _w, _y) = (geometry, x, w, y);
@@ -135,20 +136,27 @@ internal sealed unsafe class CudnnConvolution : CudaKernel
         {
             case ConvolutionOp:
                 var forward = stackalloc CudnnConvolutionAlgoPerf<cudnnConvolutionFwdAlgo_t>[Candidates];
-                status = Cudnn.cudnnGetConvolutionForwardAlgorithm_v7(handle, _xDesc, _wDesc, _conv, _yDesc, Candidates, out count, forward);
-                return First(status, forward, count, a => (int)a <= (int)cudnnConvolutionFwdAlgo_t.CUDNN_CONVOLUTION_FWD_ALGO_GEMM);
+                status = Cudnn.cudnnGetConvolutionForwardAlgorithm_v7(
+                    handle, _xDesc, _wDesc, _conv, _yDesc, Candidates, out count, forward);
+                return First(status, forward, count, a => a <= cudnnConvolutionFwdAlgo_t.CUDNN_CONVOLUTION_FWD_ALGO_GEMM);
             case ConvolutionInputOp:
                 var data = stackalloc CudnnConvolutionAlgoPerf<cudnnConvolutionBwdDataAlgo_t>[Candidates];
-                status = Cudnn.cudnnGetConvolutionBackwardDataAlgorithm_v7(handle, _wDesc, _yDesc, _conv, _xDesc, Candidates, out count, data);
-                return First(status, data, count, a => (int)a <= (int)cudnnConvolutionBwdDataAlgo_t.CUDNN_CONVOLUTION_BWD_DATA_ALGO_1);
+                status = Cudnn.cudnnGetConvolutionBackwardDataAlgorithm_v7(
+                    handle, _wDesc, _yDesc, _conv, _xDesc, Candidates, out count, data);
+                return First(
+                    status, data, count, a => a <= cudnnConvolutionBwdDataAlgo_t.CUDNN_CONVOLUTION_BWD_DATA_ALGO_1);
             default:
                 var filter = stackalloc CudnnConvolutionAlgoPerf<cudnnConvolutionBwdFilterAlgo_t>[Candidates];
-                status = Cudnn.cudnnGetConvolutionBackwardFilterAlgorithm_v7(handle, _xDesc, _yDesc, _conv, _wDesc, Candidates, out count, filter);
-                return First(status, filter, count, a => (int)a <= (int)cudnnConvolutionBwdFilterAlgo_t.CUDNN_CONVOLUTION_BWD_FILTER_ALGO_1);
+                status = Cudnn.cudnnGetConvolutionBackwardFilterAlgorithm_v7(
+                    handle, _xDesc, _yDesc, _conv, _wDesc, Candidates, out count, filter);
+                return First(
+                    status, filter, count, a => a <= cudnnConvolutionBwdFilterAlgo_t.CUDNN_CONVOLUTION_BWD_FILTER_ALGO_1);
         }
     }
 
-    private int First<TAlgo>(cudnnStatus_t status, CudnnConvolutionAlgoPerf<TAlgo>* found, int count, Func<TAlgo, bool> multiplies) where TAlgo : unmanaged, Enum
+    private int First<TAlgo>(
+        cudnnStatus_t status, CudnnConvolutionAlgoPerf<TAlgo>* found, int count, Func<TAlgo, bool> multiplies)
+        where TAlgo : unmanaged, Enum
     {
         // "Not supported" is an answer: the generated kernel runs. Anything else is an error.
         if ((int)status / 1000 == 3) return -1;
@@ -159,10 +167,12 @@ internal sealed unsafe class CudnnConvolution : CudaKernel
             ref var candidate = ref found[i];
             if (candidate.status != cudnnStatus_t.CUDNN_STATUS_SUCCESS || (long)candidate.memory > Budget) continue;
             if (candidate.determinism != cudnnDeterminism_t.CUDNN_DETERMINISTIC || !multiplies(candidate.algo)) continue;
-            var usesTensorCores = candidate.mathType is cudnnMathType_t.CUDNN_TENSOR_OP_MATH or cudnnMathType_t.CUDNN_TENSOR_OP_MATH_ALLOW_CONVERSION;
+            var usesTensorCores = candidate.mathType is cudnnMathType_t.CUDNN_TENSOR_OP_MATH
+                or cudnnMathType_t.CUDNN_TENSOR_OP_MATH_ALLOW_CONVERSION;
             if (wanted == cudnnMathType_t.CUDNN_FMA_MATH && usesTensorCores) continue;
             // The estimate holds for its own math type; f32 keeps the one that forbids TF32.
-            if (wanted != cudnnMathType_t.CUDNN_FMA_MATH) Cudnn.cudnnSetConvolutionMathType(_conv, candidate.mathType).ThrowIfFailed();
+            if (wanted != cudnnMathType_t.CUDNN_FMA_MATH)
+                Cudnn.cudnnSetConvolutionMathType(_conv, candidate.mathType).ThrowIfFailed();
             return Convert.ToInt32(candidate.algo);
         }
 

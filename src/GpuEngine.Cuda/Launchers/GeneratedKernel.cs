@@ -23,7 +23,9 @@ internal sealed class GeneratedKernel : CudaKernel
 
     /// <summary>A grid-stride launch over so many items, which is also the last argument.</summary>
     public static GeneratedKernel Over(long items, Node node, CudaLimits limits, KernelRequest request, params long[] sizes) =>
-        new(node, request, new LaunchShape(new Dim3((uint)limits.Blocks(items, 256)), new Dim3(256)), [.. sizes, node.Outputs[0].Type.Elements]);
+        new(
+            node, request, new LaunchShape(new Dim3((uint)limits.Blocks(items, 256)), new Dim3(256)),
+            [.. sizes, node.Outputs[0].Type.Elements]);
 
     public override void Launch(CudaStream stream)
     {

@@ -37,8 +37,8 @@ internal static class MatMul
                 ("TRANSPOSE_A", p.TransposeA ? "1" : "0"), ("TRANSPOSE_B", p.TransposeB ? "1" : "0"), ("BIAS", p.Bias ? "1" : "0"),
             ],
         };
-        var shape = new LaunchShape(
-            new Dim3((uint)Math.Max(1, (p.M + 15) / 16), (uint)Math.Max(1, (p.N + 15) / 16), (uint)Math.Clamp(p.Batch, 1, 65535)), new Dim3(16, 16));
+        var (rows, columns) = (Math.Max(1, (p.M + 15) / 16), Math.Max(1, (p.N + 15) / 16));
+        var shape = new LaunchShape(new Dim3((uint)rows, (uint)columns, (uint)Math.Clamp(p.Batch, 1, 65535)), new Dim3(16, 16));
         // The rows lie along the grid's long axis: there may be millions of them.
         return p.N > 65535L * 16 ? null : new GeneratedKernel(node, request, shape, p.M, p.N, p.K, p.Batch);
     }

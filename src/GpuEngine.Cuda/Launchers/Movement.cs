@@ -123,7 +123,11 @@ internal static class Moves
     public static CudaKernel Iota(Node node, CudaLimits limits)
     {
         var type = node.Outputs[0].Type;
-        var request = new KernelRequest("iota", "iota") { GeneratedText = PrimitiveSource.Iota, Defines = [KernelRequest.Define("STORAGE", type.DType), ("COMPUTE", KernelRequest.ComputeType(type.DType))] };
+        var request = new KernelRequest("iota", "iota")
+        {
+            GeneratedText = PrimitiveSource.Iota,
+            Defines = [KernelRequest.Define("STORAGE", type.DType), ("COMPUTE", KernelRequest.ComputeType(type.DType))],
+        };
         return GeneratedKernel.Over(type.Elements, node, limits, request);
     }
 }

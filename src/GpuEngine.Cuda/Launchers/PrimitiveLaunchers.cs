@@ -44,7 +44,8 @@ internal static class PrimitiveLaunchers
     {
         var rows = node.Outputs[0].Type.Elements;
         var request = Typed("argmax", PrimitiveSource.ArgMax, node.Inputs[0].DType);
-        return new GeneratedKernel(node, request, new LaunchShape(new Dim3((uint)Math.Max(1, (rows + 7) / 8)), new Dim3(256)), rows, node.Inputs[0].Shape[^1]);
+        var shape = new LaunchShape(new Dim3((uint)Math.Max(1, (rows + 7) / 8)), new Dim3(256));
+        return new GeneratedKernel(node, request, shape, rows, node.Inputs[0].Shape[^1]);
     }
 
     private static GeneratedKernel RandomUniform(Node node, CudaLimits limits)

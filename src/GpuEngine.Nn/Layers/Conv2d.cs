@@ -21,8 +21,8 @@ public sealed class Conv2d : Module
         if (bias) _bias = Learn(new Parameter("bias", [outChannels], init is null ? Initializer.DefaultBias(_weight.Shape) : new Constant(0)));
     }
 
-    public override Tensor Forward(Tensor input, Trace trace) => F.Conv2d(
-        input, trace[_weight], _bias is null ? null : trace[_bias], _stride, _padding, groups: _groups);
+    public override Tensor Forward(Tensor input, Trace trace) => trace.Produced(_weight, F.Conv2d(
+        input, trace[_weight], _bias is null ? null : trace[_bias], _stride, _padding, groups: _groups));
 
     public override string ToString() => _text;
 }

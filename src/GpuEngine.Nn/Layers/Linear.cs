@@ -23,7 +23,8 @@ public sealed class Linear : Module
         if (bias) _bias = Learn(new Parameter("bias", [outFeatures], init is null ? Initializer.DefaultBias(_weight.Shape) : new Constant(0)));
     }
 
-    public override Tensor Forward(Tensor input, Trace trace) => F.Linear(input, trace[_weight], _bias is null ? null : trace[_bias]);
+    public override Tensor Forward(Tensor input, Trace trace) =>
+        trace.Produced(_weight, F.Linear(input, trace[_weight], _bias is null ? null : trace[_bias]));
 
     public override string ToString() => $"linear {_in} -> {_out}";
 }

@@ -8,6 +8,7 @@ public sealed class Trace
     private readonly Func<Parameter, Tensor> _parameters;
     private readonly Func<ModuleBuffer, Tensor> _buffers;
     private readonly Dictionary<ModuleBuffer, Tensor> _updates = [];
+    private readonly Dictionary<Parameter, Tensor> _products = [];
     private int _streams;
 
     public Trace(bool training, Func<Parameter, Tensor> parameters, Func<ModuleBuffer, Tensor> buffers, Tensor? generator = null)
@@ -29,6 +30,16 @@ public sealed class Trace
     public Tensor this[Parameter parameter] => _parameters(parameter);
 
     public Tensor this[ModuleBuffer buffer] => _buffers(buffer);
+
+    /// <summary>What each weight made of its layer's input, before any norm or activation, in the order of the forward pass.</summary>
+    public IReadOnlyDictionary<Parameter, Tensor> Products => _products;
+
+    /// <summary>Layers with a weight call this with their output; data-driven initialisation looks at it.</summary>
+    public Tensor Produced(Parameter weight, Tensor output)
+    {
+        _products[weight] = output;
+        return output;
+    }
 
     public void Update(ModuleBuffer buffer, Tensor value) => _updates.Add(buffer, value);
 

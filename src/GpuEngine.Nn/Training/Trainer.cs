@@ -70,6 +70,7 @@ public sealed class Trainer : IDisposable
         _executable = _device.Load(Planner.Plan(_step.Program, _device.Target), _store);
         _evaluator = new Evaluator(_device, _store, variables, data.Shape, size, _loss, Options.Compute);
         variables.Initialize(_store, Options.Seed);
+        if (variables.Slots.Any(s => s.Parameter.Init.NeedsData)) LsuvInitialization.Run(_device, _store, variables, _loader, input);
         _store.Write<long>(_step.Generator, [(long)Options.Seed, 0]);
         foreach (var (_, _, variable, start) in _step.OptimizerState)
         {
@@ -95,7 +96,9 @@ public sealed class Trainer : IDisposable
         var clock = Stopwatch.StartNew();
         var progress = new TrainingProgress(() => Executable.ReadScalar<float>(TrainStep.Loss))
         {
-            Epochs = Options.Epochs, BatchesPerEpoch = _loader!.BatchesPerEpoch, BatchSize = Options.BatchSize,
+            Epochs = Options.Epochs,
+            BatchesPerEpoch = _loader!.BatchesPerEpoch,
+            BatchSize = Options.BatchSize,
         };
         while (_state.Cursor.Epoch < Options.Epochs && !IsOut())
         {

@@ -12,7 +12,10 @@ namespace GpuEngine.Nn.Training;
 /// <summary>From a <see cref="RunConfig"/> to the objects that it describes.</summary>
 public static class TrainingSetup
 {
-    /// <summary>Fills in what was not given. The default job, an mlp on shapeset, is deep and narrow; elsewhere an mlp is 4x512.</summary>
+    /// <summary>
+    /// Fills in what was not given. The default job, an mlp on shapeset, is deep, narrow and residual, with a rate that needs its
+    /// norms; elsewhere an mlp is a plain 4x512.
+    /// </summary>
     /// <exception cref="UserException">A value is out of range.</exception>
     public static RunConfig Complete(RunConfig config)
     {
@@ -22,9 +25,11 @@ public static class TrainingSetup
             Depth = config.Depth ?? (config.Model != "mlp" ? null : deep ? 20 : 4),
             Width = config.Width ?? (config.Model != "mlp" ? null : deep ? 256 : 512),
             Norm = config.Norm ?? (config.Model != "mlp" ? null : "batch"),
+            Residual = config.Residual ?? (deep ? true : null),
+            Lr = config.Lr ?? (deep && config.Optimizer == "adamw" ? 5e-3 : null),
             Limit = config.Limit ?? (config.Data == "shapeset" ? 50_000 : null),
             Validation = config.Validation ?? 0.1,
-            Epochs = config.Epochs ?? (config.Data == "shapeset" ? 10 : 5),
+            Epochs = config.Epochs ?? (config.Data == "shapeset" ? 24 : 5),
             BatchSize = config.BatchSize ?? 128,
             Schedule = config.Schedule ?? "cosine",
         };

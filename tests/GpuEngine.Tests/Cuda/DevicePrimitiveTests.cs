@@ -16,7 +16,7 @@ public sealed class DevicePrimitiveTests(DeviceUnderTest under) : IClassFixture<
 {
     private static readonly int[] Plane = [2, 3, 7, 6];
 
-    private static readonly Dictionary<string, Func<DType, Tensor>> Cases = new()
+    internal static readonly Dictionary<string, Func<DType, Tensor>> Cases = new()
     {
         ["one element"] = t => F.Exp(X(t)),
         ["vector tail"] = t => F.Exp(X(t, 67)) * 2 + 1,
@@ -159,14 +159,20 @@ public sealed class DevicePrimitiveTests(DeviceUnderTest under) : IClassFixture<
 
     private static Node Pool(DType dtype) => new MaxPoolOp([3, 2], [2, 1], [1, 1], [1, 2], true).Apply(X(dtype, Plane));
 
-    private static double[] Run(IDevice device, Tensor y)
+    /// <summary>Two tensors of one name in a case are meant to be one input.</summary>
+    internal static (Tensor Y, Dictionary<string, Tensor> Inputs) JoinInputs(Tensor y)
     {
-        // Two tensors of one name in a case are meant to be one input.
         var known = new Dictionary<string, Tensor>();
         var map = Traversal.Rewrite([y], (node, inputs) => node.Op is InputOp input
             ? [known.TryGetValue(input.InputName, out var same) ? same : known[input.InputName] = node.Outputs[0]]
             : null);
-        using var evaluation = new Evaluation(device, [new("y", map[y])]);
+        return (map[y], known);
+    }
+
+    private static double[] Run(IDevice device, Tensor y)
+    {
+        var (joined, known) = JoinInputs(y);
+        using var evaluation = new Evaluation(device, [new("y", joined)]);
         foreach (var (name, input) in known)
         {
             var random = new System.Random(name.Length + (int)input.Type.Elements);

@@ -1,37 +1,55 @@
-using System.Diagnostics;
+using GpuEngine.Core.Graph;
+using GpuEngine.Core.Plan;
 using GpuEngine.Cuda;
+using GpuEngine.Cuda.Launchers;
 using Xunit;
 
 namespace GpuEngine.Tests.Cuda;
 
-/// <summary>Every compilation of the catalog through clang's NVPTX back end: the device branch of every #if compiles.</summary>
+/// <summary>Hand-written and generated kernels through clang's NVPTX back end: the device branch of every #if compiles.</summary>
 public class PtxGateTests
 {
-    /// <summary>What the script answers where there is no clang.</summary>
-    private const int NoClang = 77;
-
     [Fact]
     public void Every_catalog_entry_compiles_to_ptx()
     {
-        Assert.SkipWhen(KernelSources.Folder is null || OperatingSystem.IsWindows(), "The compile gate is a bash script of the repository.");
-        var script = Path.Combine(KernelSources.Folder!, "..", "tools", "ptxgate", "ptxgate.sh");
         // Entries of one file with the same macros are one compilation.
-        var lines = KernelCatalog.All.SelectMany(k => k.Variants.Select(v =>
-            $"'{Path.Combine(KernelSources.Folder!, k.File)}' {string.Join(' ', v.Defines.Select(d => $"'-D{d.Name}={d.Value}'"))}")).Distinct().ToArray();
-        var list = Path.GetTempFileName();
+        var lines = KernelCatalog.All
+            .SelectMany(k => k.Variants.Select(v => Line(Path.Combine(PtxGate.Folder, k.File), v.Defines)))
+            .Distinct().ToArray();
+        PtxGate.Compile(lines, "sm_80", "sm_90");
+    }
+
+    [Fact]
+    public void Generated_kernels_of_every_primitive_compile_to_ptx()
+    {
+        var folder = Directory.CreateTempSubdirectory("gpuengine-ptx-");
         try
         {
-            File.WriteAllLines(list, lines);
-            using var gate = Process.Start(new ProcessStartInfo("bash", [script, "--list", list]) { RedirectStandardOutput = true })!;
-            var log = gate.StandardOutput.ReadToEnd();
-            gate.WaitForExit();
-            Assert.SkipWhen(gate.ExitCode == NoClang, log);
-            Assert.True(gate.ExitCode == 0, log);
-            Assert.Contains($"{2 * lines.Length} compiled", log, StringComparison.Ordinal);
+            var target = new CudaPlanTarget(new CudaLimits(), new CudaDeviceOptions());
+            var requests =
+                from dtype in new[] { DType.F32, DType.F64, DType.BF16 }
+                from build in DevicePrimitiveTests.Cases.Values
+                let y = DevicePrimitiveTests.JoinInputs(build(dtype)).Y
+                from launch in Planner.Plan(new TensorProgram("gate", [new("y", y)]), target).Launches
+                from request in target.NewKernel(launch.Node).Requests
+                where request.GeneratedText is not null
+                select request;
+            var lines = new List<string>();
+            foreach (var request in requests.DistinctBy(r => r.ImageKey))
+            {
+                var file = Path.Combine(folder.FullName, $"{request.Entry}_{lines.Count}.cu");
+                File.WriteAllText(file, request.GeneratedText);
+                lines.Add($"{Line(file, request.Defines)} '-I{Path.Combine(PtxGate.Folder, "common")}'");
+            }
+
+            PtxGate.Compile(lines, "sm_80");
         }
         finally
         {
-            File.Delete(list);
+            folder.Delete(true);
         }
     }
+
+    private static string Line(string file, IEnumerable<(string Name, string Value)> defines) =>
+        $"'{file}' {string.Join(' ', defines.Select(d => $"'-D{d.Name}={d.Value}'"))}";
 }

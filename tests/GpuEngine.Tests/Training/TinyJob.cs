@@ -9,8 +9,17 @@ internal static class TinyJob
 {
     public static RunConfig Config { get; } = TrainingSetup.Complete(new RunConfig
     {
-        Data = "shapeset", Depth = 3, Width = 24, Dropout = 0.1, Epochs = 3, Limit = 320, BatchSize = 32, Validation = 64,
-        ClipNorm = 1, Threads = 2, Seed = 7,
+        Data = "shapeset",
+        Depth = 3,
+        Width = 24,
+        Dropout = 0.1,
+        Epochs = 3,
+        Limit = 320,
+        BatchSize = 32,
+        Validation = 64,
+        ClipNorm = 1,
+        Threads = 2,
+        Seed = 7,
     });
 
     public static JobResult Run(RunConfig config, string folder, ITrainingObserver? observer = null) =>

@@ -71,6 +71,22 @@ public class TrainerTests
     }
 
     [Fact]
+    public void Lsuv_gives_every_hidden_layer_unit_variance_on_the_first_batch()
+    {
+        using var device = new CpuDevice(2);
+        var model = Mlp.Create(1024, 9, new MlpOptions { Depth = 6, Width = 64, Norm = NormKind.None, Init = Nn.Initializers.Initializer.Create("lsuv") });
+        using var trainer = new Trainer(model, Losses.CrossEntropy, new AdamW(), device) { Options = new TrainerOptions { BatchSize = 128 } };
+        var data = Datasets.Shapeset(new DatasetOptions { Limit = 1280 });
+        trainer.Prepare(data);
+        using var loader = new BatchLoader(data.Train, BatchLoaderOptions.Training(128, 0));
+        var variables = trainer.Step.Model;
+        var again = LsuvInitialization.Run(device, trainer.Store, variables, loader, [128, 1, 32, 32]);
+        Assert.Equal(6, again.Count);
+        // A16: the variance of each output lies in [0.9, 1.1] after one pass, so a second pass has nothing left to do.
+        Assert.All(again, layer => Assert.InRange(layer.StartStd * layer.StartStd, 0.9, 1.1));
+    }
+
+    [Fact]
     public void Early_stopping_ends_after_patience_epochs_without_a_lower_validation_loss()
     {
         using var folder = new TemporaryFolder();
