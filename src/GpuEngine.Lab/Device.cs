@@ -40,7 +40,8 @@ public static class Device
     /// <summary>Whether a CUDA device and the compiler for its kernels are there; finding out must not fail.</summary>
     private static bool HasCuda()
     {
-        if (!NativeLibraries.IsAvailable(CudaLibrary.Driver) || !NativeLibraries.IsAvailable(CudaLibrary.Nvrtc)) return false;
+        // The simulator is for proof and must be asked for by name.
+        if (NativeLibraries.IsSimulated || !NativeLibraries.IsAvailable(CudaLibrary.Driver) || !NativeLibraries.IsAvailable(CudaLibrary.Nvrtc)) return false;
         try
         {
             return CudaDevices.Count > 0;

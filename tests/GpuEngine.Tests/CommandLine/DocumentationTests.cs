@@ -50,7 +50,7 @@ public partial class DocumentationTests
 
     private static List<string> Commands(string text) =>
     [
-        .. text.Split('\n').Select(line => line.Trim()).Where(line => line.StartsWith("gpuengine ", StringComparison.Ordinal) && !line.Contains('|'))
+        .. text.Split('\n').Select(line => line.Trim()).Where(line => line.StartsWith("gpuengine ", StringComparison.Ordinal) && !line.Contains('|') && !line.EndsWith("[options]", StringComparison.Ordinal))
             .Select(line => Explanation().Split(line)[0]),
     ];
 

@@ -31,8 +31,9 @@ void Worker::reserve_slots(unsigned count) {
                             MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
         if (memory == MAP_FAILED) std::abort();
         shared_base_ = static_cast<uint8_t*>(memory);
-        shared_shadow().reserve(slots_ * shared_slot_bytes);
     }
+    // The shadow belongs to the calling thread, and the next launch may come from another one.
+    shared_shadow().reserve(slots_ * shared_slot_bytes);
     while (blocks_.size() < count) blocks_.push_back(std::make_unique<Block>());
 }
 

@@ -1,4 +1,6 @@
 // Does a kernel compile, run and compute: the execution model, unchecked and checked.
+#include <thread>
+
 #include "harness.h"
 
 static const char* const scale_source = R"(
@@ -103,6 +105,22 @@ TEST(shared_memory_and_barriers) {
         EXPECT_EQ(0, votes[3]);
         EXPECT_EQ(0u, found(""));
     }
+}
+
+TEST(launches_may_come_from_any_thread) {
+    fresh("all");
+    Kernels k(block_source);
+    std::vector<int> in(256);
+    Buffer x(in);
+    CHECK(launch(k.function("reverse"), {1, 256, 1024}, x.pointer));
+    void* context = nullptr;
+    CHECK(cuDevicePrimaryCtxRetain(&context, 0));
+    // Checked shared memory used to be mapped for the first calling thread alone, and the second one crashed.
+    std::thread([&] {
+        CHECK(cuCtxSetCurrent(context));
+        CHECK(launch(k.function("reverse"), {1, 256, 1024}, x.pointer));
+    }).join();
+    EXPECT_EQ(0u, found(""));
 }
 
 TEST(warp_operations) {
