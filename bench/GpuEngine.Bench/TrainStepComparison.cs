@@ -131,6 +131,8 @@ internal static class TrainStepComparison
             start.ArgumentList.Add(form);
             // Its workers must not spin on our cores between turns.
             start.Environment["OMP_WAIT_POLICY"] = "passive";
+            // torch.set_num_threads does not reach an OpenBLAS that is built with threads of its own.
+            start.Environment["OPENBLAS_NUM_THREADS"] = threads.ToString(CultureInfo.InvariantCulture);
             _process = Process.Start(start)!;
             Console.WriteLine($"# peer: {_process.StandardOutput.ReadLine()}");
         }

@@ -24,8 +24,10 @@ internal static class TrainingSummary
     private static void Bottlenecks(StepLedger ledger)
     {
         var total = ledger.Seconds;
+        // Where stdout is no terminal a narrow default width would break every row.
+        AnsiConsole.Profile.Width = Math.Max(AnsiConsole.Profile.Width, 110);
         var table = new Table().Border(TableBorder.Simple);
-        table.AddColumn("op");
+        table.AddColumn(new TableColumn("op").NoWrap());
         foreach (var name in new[] { "launches", "ms/step", "share", "GB/s", "GFLOP/s", "at its limit" }) table.AddColumn(new TableColumn(name).RightAligned());
         table.AddColumn("bound by");
         foreach (var row in ledger.ByOp().Take(Rows))
@@ -38,7 +40,7 @@ internal static class TrainingSummary
         AnsiConsole.Write(table);
         var rates = ledger.Rates;
         Console.Out.WriteLine(
-            $"One step takes {total * 1e3:F2} ms; it would take {ledger.ByOp().Sum(r => r.LimitSeconds) * 1e3:F2} ms if every op ran at the limit of this machine, measured now: copy {rates.BytesPerSecond / 1e9:F1} GB/s, GEMM {rates.FlopsPerSecond / 1e9:F0} GFLOP/s, launch {rates.LaunchSeconds * 1e6:F1} us.");
+            $"One step takes {total * 1e3:F2} ms; it would take {ledger.ByOp().Sum(r => r.LimitSeconds) * 1e3:F2} ms if every op ran at the limit of this machine, measured now: copy {rates.BytesPerSecond / 1e9:F1} GB/s, GEMM {rates.FlopsPerSecond / 1e9:F0} GFLOP/s, launch {rates.LaunchSeconds * 1e6:F2} us.");
     }
 
     private static void Memory(JobResult result)
