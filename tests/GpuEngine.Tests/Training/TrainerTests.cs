@@ -19,15 +19,10 @@ public class TrainerTests
         using var trainer = NewTrainer(device, depth: 3, width: 32);
         trainer.Prepare(Datasets.Shapeset(new DatasetOptions { Limit = 4096 }));
         for (var i = 0; i < 20; i++) trainer.RunStep(1e-3);
-        // All threads are counted, those of the pool and the loader included.
-        var before = GC.GetTotalAllocatedBytes(precise: true);
-        for (var i = 0; i < 50; i++) trainer.RunStep(1e-3);
-        var bytes = GC.GetTotalAllocatedBytes(precise: true) - before;
-        // Other tests run in this process, so what is asserted is the calling thread's exact zero; the total is bounded.
+        // The calling thread runs the loop and its share of every kernel; other tests allocate on threads of their own.
         var own = GC.GetAllocatedBytesForCurrentThread();
         for (var i = 0; i < 50; i++) trainer.RunStep(1e-3);
         Assert.Equal(own, GC.GetAllocatedBytesForCurrentThread());
-        Assert.True(bytes >= 0);
     }
 
     [Fact]
