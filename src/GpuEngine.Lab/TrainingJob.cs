@@ -13,7 +13,7 @@ namespace GpuEngine.Lab;
 /// <summary>What a training job leaves behind.</summary>
 public sealed record JobResult(
     string Folder, string Report, EvaluationResult Test, IReadOnlyList<EpochMetrics> Epochs, StepLedger Ledger,
-    IReadOnlyDictionary<MemoryClass, long> AllocatedBytes);
+    IReadOnlyDictionary<MemoryClass, long> AllocatedBytes, long PredictedBytes);
 
 /// <summary>A whole run from options to report: data, model, training, test, bottlenecks.</summary>
 public sealed class TrainingJob
@@ -73,7 +73,7 @@ public sealed class TrainingJob
         var epochs = ReadMetrics(_folder);
         // Measuring runs further steps, so it comes after everything that is kept has been saved.
         var ledger = new StepLedger(trainer.Executable, RateProbe.Measure(device));
-        var result = new JobResult(_folder, RunFolder.ReportPath(_folder), test, epochs, ledger, trainer.AllocatedBytes);
+        var result = new JobResult(_folder, RunFolder.ReportPath(_folder), test, epochs, ledger, trainer.AllocatedBytes, trainer.PredictedBytes);
         TrainingReport.Write(result, _config, data);
         return result;
     }

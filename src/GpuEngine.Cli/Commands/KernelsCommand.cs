@@ -60,7 +60,11 @@ internal static class KernelsCommand
 
         StepComparisonResult[] comparisons = steps ? [.. StepComparison.Run(device)] : [];
         foreach (var c in comparisons)
-            report.WriteLine($"{(c.Passed ? "ok  " : "FAIL")} {c.Steps} steps of {c.Model}: losses within {c.LargestDifference:E1} of the CPU's, {(c.Repeatable ? "bit-equal when repeated" : "NOT REPEATABLE")}");
+        {
+            var outcome = c.Failure ?? $"losses within {c.LargestDifference:E1} of the CPU's, {(c.Repeatable ? "bit-equal when repeated" : "NOT REPEATABLE")}";
+            report.WriteLine($"{(c.Passed ? "ok  " : "FAIL")} {c.Steps} steps of {c.Model}: {outcome}");
+        }
+
         var failed = rows.Count(r => !r.Passed) + comparisons.Count(c => !c.Passed);
         report.WriteLine($"{device.Name}: {rows.Count(r => r.Passed)} of {rows.Count} op and dtype pairs agree with float64{(failed == 0 ? "" : $"; {failed} checks failed")}.");
         if (json is not null) Output.Json(ToJson(device.Name, rows, comparisons), json);
@@ -84,7 +88,7 @@ internal static class KernelsCommand
         ["steps"] = new JsonArray([.. comparisons.Select(c => (JsonNode)new JsonObject
         {
             ["model"] = c.Model, ["steps"] = c.Steps, ["largest_relative_difference"] = double.IsFinite(c.LargestDifference) ? c.LargestDifference : null,
-            ["repeatable"] = c.Repeatable, ["passed"] = c.Passed,
+            ["repeatable"] = c.Repeatable, ["passed"] = c.Passed, ["failure"] = c.Failure,
         })]),
     };
 }

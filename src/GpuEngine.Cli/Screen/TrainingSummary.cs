@@ -46,6 +46,8 @@ internal static class TrainingSummary
     private static void Memory(JobResult result)
     {
         var parts = result.AllocatedBytes.Where(p => p.Value > 0).OrderByDescending(p => p.Value).Select(p => $"{p.Key.ToString().ToLowerInvariant()} {Output.Bytes(p.Value)}");
-        Console.Out.WriteLine($"Device memory: {Output.Bytes(result.AllocatedBytes.Values.Sum())} ({string.Join(", ", parts)}), as predicted before the run.");
+        var total = result.AllocatedBytes.Values.Sum();
+        var verdict = total == result.PredictedBytes ? "as predicted before the run" : $"but {Output.Bytes(result.PredictedBytes)} were predicted";
+        Console.Out.WriteLine($"Device memory: {Output.Bytes(total)} ({string.Join(", ", parts)}), {verdict}.");
     }
 }

@@ -15,7 +15,9 @@ namespace GpuEngine.Lab.Hardware;
 /// <param name="Repeatable">Whether a second run on the device gave the same bits.</param>
 /// <param name="FirstLoss">Loss of the first step.</param>
 /// <param name="LastLoss">Loss of the last step.</param>
-public sealed record StepComparisonResult(string Model, int Steps, double LargestDifference, bool Repeatable, float FirstLoss, float LastLoss)
+/// <param name="Failure">Why the steps could not be run, or null.</param>
+public sealed record StepComparisonResult(
+    string Model, int Steps, double LargestDifference, bool Repeatable, float FirstLoss, float LastLoss, string? Failure = null)
 {
     /// <summary>Rounding differs between devices and is amplified by every step; 1e-4 over 20 steps is the promise.</summary>
     public const double Tolerance = 1e-4;
@@ -36,8 +38,19 @@ public static class StepComparison
     {
         using var cpu = new CpuDevice();
         var expected = Losses(cpu, model(), steps);
-        var actual = Losses(device, model(), steps);
-        var again = Losses(device, model(), steps);
+        float[] actual, again;
+        try
+        {
+            actual = Losses(device, model(), steps);
+            again = Losses(device, model(), steps);
+        }
+        catch (Exception e) when (e is not OutOfMemoryException)
+        {
+            // A finding like any other: what was found so far must still be written.
+            return new StepComparisonResult(
+                name, steps, double.PositiveInfinity, false, float.NaN, float.NaN, $"{e.GetType().Name}: {e.Message.Split('\n')[0]}");
+        }
+
         var difference = expected.Zip(actual, (a, b) => double.IsFinite(b) ? Math.Abs(a - b) / Math.Abs(a) : double.PositiveInfinity).Max();
         return new StepComparisonResult(name, steps, difference, actual.SequenceEqual(again), actual[0], actual[^1]);
     }

@@ -52,6 +52,10 @@ public sealed class Trainer : IDisposable
         new[] { Store.AllocatedBytes, Executable.AllocatedBytes, _evaluator!.Executable.AllocatedBytes }
             .SelectMany(d => d).GroupBy(p => p.Key).ToDictionary(g => g.Key, g => g.Sum(p => p.Value));
 
+    /// <summary>What the plans said would be allocated, before anything was.</summary>
+    public long PredictedBytes =>
+        Executable.Plan.PeakBytes(_device.Target.Alignment).Values.Sum() + _evaluator!.Executable.Plan.ArenaBytes.Values.Sum();
+
     /// <summary>Plans and allocates the steps and gives parameters their starting values.</summary>
     /// <exception cref="ShapeException">The model does not take these images.</exception>
     /// <exception cref="UserException">The data set has more classes than the model has outputs, or too few images for a batch.</exception>

@@ -39,6 +39,7 @@ public class TrainerTests
         }
 
         Assert.Equal(forecast.Total, result.Epochs[^1].PeakBytes);
+        Assert.Equal(forecast.Total, result.PredictedBytes);
     }
 
     [Fact]

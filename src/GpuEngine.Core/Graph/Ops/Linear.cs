@@ -1,7 +1,7 @@
 namespace GpuEngine.Core.Graph;
 
 /// <summary>
-/// y = x W^T + b for x [..., in], W [out, in], b [out] (optional): torch's linear. An activation may be fused behind it.
+/// y = x W^T + b for x [..., in], W [out, in], b [out] (optional): torch's linear.
 /// </summary>
 public sealed record LinearOp(bool Bias) : FusedOp
 {
