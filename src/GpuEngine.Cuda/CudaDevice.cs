@@ -28,6 +28,8 @@ public sealed class CudaDevice : IDevice
             HasCublasLt = Options.UseCublas && Exports(CudaLibrary.CublasLt, "cublasLtMatmul"),
             HasCudnn = Options.UseCudnn && Exports(CudaLibrary.Cudnn, "cudnnConvolutionForward"),
             AllowTf32 = Options.AllowTf32,
+            Variant = Options.Variant,
+            Tuning = Options.Tuning,
         };
         _target = new CudaPlanTarget(limits, Options);
         Stream = Context.CreateStream();

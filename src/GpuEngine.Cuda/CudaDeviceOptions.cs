@@ -1,3 +1,4 @@
+using System.Collections.Frozen;
 using GpuEngine.Cuda.Runtime;
 
 namespace GpuEngine.Cuda;
@@ -22,6 +23,12 @@ public sealed record CudaDeviceOptions
 
     /// <summary>Whether cuDNN is used where it is installed.</summary>
     public bool UseCudnn { get; init; } = true;
+
+    /// <summary>The only variant that launchers may plan, for benches and tests; see <see cref="Launchers.CudaLimits.Variant"/>.</summary>
+    public string? Variant { get; init; }
+
+    /// <summary>Numbers in place of launchers' own choices; see <see cref="Launchers.CudaLimits.Tuning"/>.</summary>
+    public IReadOnlyDictionary<string, int> Tuning { get; init; } = FrozenDictionary<string, int>.Empty;
 
     /// <summary>Waits after every launch, so that an error names its kernel; null: as GPUENGINE_SYNC_LAUNCHES says.</summary>
     public bool? SyncLaunches { get; init; }

@@ -1,3 +1,4 @@
+using System.Collections.Frozen;
 using GpuEngine.Cuda.Runtime;
 
 namespace GpuEngine.Cuda.Launchers;
@@ -39,6 +40,21 @@ public sealed record CudaLimits
 
     /// <summary>Whether f32 products may be rounded to TF32. Off unless asked for by name.</summary>
     public bool AllowTf32 { get; init; }
+
+    /// <summary>
+    /// The only variant that launchers may plan ("one_read", "two_read", "small", "naive", ...); null lets each choose by shape.
+    /// A launcher that has no such variant, or whose variant does not fit the shape, plans as if nothing were asked.
+    /// </summary>
+    public string? Variant { get; init; }
+
+    /// <summary>Numbers that a bench puts in place of a launcher's own choice, by name ("threads", "members", ...).</summary>
+    public IReadOnlyDictionary<string, int> Tuning { get; init; } = FrozenDictionary<string, int>.Empty;
+
+    /// <summary>Whether a launcher may plan this variant.</summary>
+    public bool Allows(string variant) => Variant is null || Variant == variant;
+
+    /// <summary>A launcher's own choice unless a bench asked for another.</summary>
+    public int Tuned(string name, int value) => Tuning.GetValueOrDefault(name, value);
 
     /// <summary>The limits of a real or simulated device; libraries are left to the caller.</summary>
     public static CudaLimits Of(CudaDeviceProperties properties) => new()
