@@ -15,27 +15,28 @@ public static class Device
 
     /// <param name="name">auto, cpu, cuda or sim; auto takes cuda where there is one, else the CPU.</param>
     /// <param name="threads">CPU threads; 0 takes all.</param>
+    /// <param name="allowTf32">Whether products of f32 matrices may be rounded to TF32; a device without TF32 multiplies in f32.</param>
     /// <exception cref="UserException">The name is unknown or the device is not there.</exception>
-    public static IDevice Open(string name, int threads = 0)
+    public static IDevice Open(string name, int threads = 0, bool allowTf32 = false)
     {
         if (threads < 0) throw new UserException($"--threads must be at least 1, but is {threads}.");
         switch (name)
         {
             case "auto":
-                return HasCuda() ? new CudaDevice(options: Options()) : new CpuDevice(threads);
+                return HasCuda() ? new CudaDevice(options: Options(allowTf32)) : new CpuDevice(threads);
             case "cpu":
                 return new CpuDevice(threads);
             case "cuda":
-                return new CudaDevice(options: Options());
+                return new CudaDevice(options: Options(allowTf32));
             case "sim":
                 Simulator.Use();
-                return new CudaDevice(options: Options());
+                return new CudaDevice(options: Options(allowTf32));
             default:
                 throw new UserException(NearestName.Sentence("device", name, Names));
         }
     }
 
-    private static CudaDeviceOptions Options() => new() { Warn = text => Console.Error.WriteLine(text) };
+    private static CudaDeviceOptions Options(bool allowTf32) => new() { AllowTf32 = allowTf32, Warn = text => Console.Error.WriteLine(text) };
 
     /// <summary>Whether a CUDA device and the compiler for its kernels are there; finding out must not fail.</summary>
     private static bool HasCuda()

@@ -3,6 +3,7 @@ using System.Text.Json.Nodes;
 using GpuEngine.Core;
 using GpuEngine.Core.Devices;
 using GpuEngine.Core.Graph;
+using GpuEngine.Cuda.Interop;
 using GpuEngine.Lab.Measure;
 using GpuEngine.Lab.Reports;
 using GpuEngine.Nn.Files;
@@ -41,10 +42,10 @@ public sealed class TrainingJob
 
     /// <summary>Trains, tests, measures, reports.</summary>
     /// <exception cref="UserException">Something given does not fit.</exception>
-    /// <exception cref="TrainingFailedException">The loss became NaN or infinite.</exception>
+    /// <exception cref="TrainingFailedException">The loss became NaN or infinite, or the device failed in mid-run.</exception>
     public JobResult Run()
     {
-        using var device = Device.Open(_config.Device, _config.Threads ?? 0);
+        using var device = Device.Open(_config.Device, _config.Threads ?? 0, _config.Precision == "tf32");
         var data = TrainingSetup.OpenData(_config);
         using var trainer = new Trainer(
             TrainingSetup.BuildModel(_config, data.Shape, data.Classes.Count), TrainingSetup.Loss(_config), TrainingSetup.BuildOptimizer(_config), device)
@@ -67,7 +68,15 @@ public sealed class TrainingJob
         }
 
         using var folder = _resume is null ? RunFolder.Create(_folder, _config.ToJson()) : RunFolder.Resume(_folder, step);
-        trainer.Run(folder);
+        try
+        {
+            trainer.Run(folder);
+        }
+        catch (CudaException exception)
+        {
+            throw new TrainingFailedException($"{exception.Message} {WhatIsLeft(folder)}", exception);
+        }
+
         var test = trainer.Evaluate(data.Test);
         folder.AppendTest(test, trainer.Store.ReadArray<long>(trainer.Step.Step)[0]);
         var epochs = ReadMetrics(_folder);
@@ -77,6 +86,11 @@ public sealed class TrainingJob
         TrainingReport.Write(result, _config, data);
         return result;
     }
+
+    /// <summary>What a person has after the device failed in mid-run, and how to go on.</summary>
+    private string WhatIsLeft(RunFolder folder) => folder.Checkpoints.NewestWhole().Newest is { } newest
+        ? $"The run ended; its checkpoint of step {newest.Step} is intact: go on from it with --resume --out {_folder}."
+        : "The run ended before its first checkpoint; nothing was saved.";
 
     /// <summary>All epochs of a run, those before a resume included.</summary>
     private static List<EpochMetrics> ReadMetrics(string folder) =>

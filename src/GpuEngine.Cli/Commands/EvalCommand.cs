@@ -37,7 +37,7 @@ internal static class EvalCommand
             var config = TrainingSetup.Complete(folder is null
                 ? RunConfig.FromJson(given, "the command line")
                 : RunConfig.FromJson(TrainingSetup.Merge(RunFolder.ReadConfig(folder), given), folder));
-            using var device = Device.Open(config.Device, config.Threads ?? 0);
+            using var device = Device.Open(config.Device, config.Threads ?? 0, config.Precision == "tf32");
             var result = EvaluationJob.Run(config, device, folder, file, parsed.GetValue(split)!, note => System.Console.Error.WriteLine(note));
             if (parsed.GetValue(json))
             {

@@ -24,11 +24,16 @@ public sealed class CudaEvent : CudaResource
 
     internal CUevent Raw => new(Live);
 
+    /// <summary>The stream that it marks a point of, whose launches an error names.</summary>
+    internal CudaStream? RecordedOn { get; set; }
+
     /// <summary>Waits on the host until the work before the mark is done.</summary>
     public void Synchronize()
     {
         Context.EnsureCurrent();
-        CuDriver.cuEventSynchronize(Raw).ThrowIfFailed();
+        var status = CuDriver.cuEventSynchronize(Raw);
+        if (status != CUresult.CUDA_SUCCESS)
+            throw RecordedOn?.Failure(status, "cuEventSynchronize") ?? CudaException.From(status, "cuEventSynchronize");
         Context.ThrowDeferred();
     }
 

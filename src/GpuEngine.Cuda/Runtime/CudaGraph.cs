@@ -93,7 +93,7 @@ public sealed class CudaGraphExec : CudaResource
 {
     private readonly string _name;
 
-    internal CudaGraphExec(CudaContext context, CUgraphExec exec, string name) : base(context, exec.Value) => _name = name;
+    internal CudaGraphExec(CudaContext context, CUgraphExec exec, string name) : base(context, exec.Value) => _name = $"graph {name}";
 
     private CUgraphExec Raw => new(Live);
 
@@ -104,12 +104,12 @@ public sealed class CudaGraphExec : CudaResource
         var status = CuDriver.cuGraphLaunch(Raw, stream.Raw);
         stream.Note(_name);
         if (status != CUresult.CUDA_SUCCESS)
-            throw stream.Failure(status, $"Launch of graph {_name}");
+            throw stream.Failure(status, $"Launch of {_name}");
         if (Context.SyncLaunches)
         {
             status = stream.WaitUnlessCapturing();
             if (status != CUresult.CUDA_SUCCESS)
-                throw CudaException.From(status, $"Graph {_name}", "It ran and failed on the device.");
+                throw CudaException.From(status, $"Running {_name}", "It ran and failed on the device.");
         }
     }
 

@@ -72,14 +72,15 @@ public sealed unsafe class CudaStream : CudaResource
     public void Record(CudaEvent e)
     {
         Context.EnsureCurrent();
-        CuDriver.cuEventRecord(e.Raw, Raw).ThrowIfFailed();
+        Check(CuDriver.cuEventRecord(e.Raw, Raw), "cuEventRecord");
+        e.RecordedOn = this;
     }
 
     /// <summary>Makes later work wait, on the device, for the mark.</summary>
     public void WaitFor(CudaEvent e)
     {
         Context.EnsureCurrent();
-        CuDriver.cuStreamWaitEvent(Raw, e.Raw, 0).ThrowIfFailed();
+        Check(CuDriver.cuStreamWaitEvent(Raw, e.Raw, 0), "cuStreamWaitEvent");
     }
 
     /// <summary>
@@ -92,7 +93,7 @@ public sealed unsafe class CudaStream : CudaResource
             return;
         Context.EnsureCurrent();
         fixed (T* from = source)
-            CuDriver.cuMemcpyHtoDAsync_v2(destination.Address.Raw, from, (nuint)destination.Bytes, Raw).ThrowIfFailed();
+            Check(CuDriver.cuMemcpyHtoDAsync_v2(destination.Address.Raw, from, (nuint)destination.Bytes, Raw), "cuMemcpyHtoDAsync_v2");
     }
 
     /// <summary>Queues a copy to the device; the buffer must stay as it is until the copy has run.</summary>
@@ -102,8 +103,7 @@ public sealed unsafe class CudaStream : CudaResource
         if (destination.Length == 0)
             return;
         Context.EnsureCurrent();
-        CuDriver.cuMemcpyHtoDAsync_v2(destination.Address.Raw, source.Address, (nuint)destination.Bytes, Raw)
-            .ThrowIfFailed();
+        Check(CuDriver.cuMemcpyHtoDAsync_v2(destination.Address.Raw, source.Address, (nuint)destination.Bytes, Raw), "cuMemcpyHtoDAsync_v2");
     }
 
     /// <summary>Copies to ordinary memory, behind all work queued so far, and waits for it.</summary>
@@ -115,7 +115,7 @@ public sealed unsafe class CudaStream : CudaResource
             Context.EnsureCurrent();
             fixed (T* to = destination)
             {
-                CuDriver.cuMemcpyDtoHAsync_v2(to, source.Address.Raw, (nuint)source.Bytes, Raw).ThrowIfFailed();
+                Check(CuDriver.cuMemcpyDtoHAsync_v2(to, source.Address.Raw, (nuint)source.Bytes, Raw), "cuMemcpyDtoHAsync_v2");
                 // Inside the fixed block: the array must not move before the copy has run.
                 Synchronize();
             }
@@ -133,7 +133,7 @@ public sealed unsafe class CudaStream : CudaResource
         if (source.Length == 0)
             return;
         Context.EnsureCurrent();
-        CuDriver.cuMemcpyDtoHAsync_v2(destination.Address, source.Address.Raw, (nuint)source.Bytes, Raw).ThrowIfFailed();
+        Check(CuDriver.cuMemcpyDtoHAsync_v2(destination.Address, source.Address.Raw, (nuint)source.Bytes, Raw), "cuMemcpyDtoHAsync_v2");
     }
 
     /// <summary>Queues a copy within the device.</summary>
@@ -143,8 +143,7 @@ public sealed unsafe class CudaStream : CudaResource
         if (source.Length == 0)
             return;
         Context.EnsureCurrent();
-        CuDriver.cuMemcpyDtoDAsync_v2(destination.Address.Raw, source.Address.Raw, (nuint)source.Bytes, Raw)
-            .ThrowIfFailed();
+        Check(CuDriver.cuMemcpyDtoDAsync_v2(destination.Address.Raw, source.Address.Raw, (nuint)source.Bytes, Raw), "cuMemcpyDtoDAsync_v2");
     }
 
     /// <summary>Queues a copy from another device's memory; works with and without peer access.</summary>
@@ -155,8 +154,8 @@ public sealed unsafe class CudaStream : CudaResource
         if (source.Length == 0)
             return;
         Context.EnsureCurrent();
-        CuDriver.cuMemcpyPeerAsync(
-            destination.Address.Raw, Context.Raw, source.Address.Raw, peer.Raw, (nuint)source.Bytes, Raw).ThrowIfFailed();
+        Check(CuDriver.cuMemcpyPeerAsync(
+            destination.Address.Raw, Context.Raw, source.Address.Raw, peer.Raw, (nuint)source.Bytes, Raw), "cuMemcpyPeerAsync");
     }
 
     /// <summary>Queues writing one byte value everywhere.</summary>
@@ -165,7 +164,7 @@ public sealed unsafe class CudaStream : CudaResource
         if (destination.Length == 0)
             return;
         Context.EnsureCurrent();
-        CuDriver.cuMemsetD8Async(destination.Address.Raw, value, (nuint)destination.Bytes, Raw).ThrowIfFailed();
+        Check(CuDriver.cuMemsetD8Async(destination.Address.Raw, value, (nuint)destination.Bytes, Raw), "cuMemsetD8Async");
     }
 
     /// <summary>Queues writing one 4-byte value everywhere.</summary>
@@ -176,8 +175,8 @@ public sealed unsafe class CudaStream : CudaResource
         if (destination.Length == 0)
             return;
         Context.EnsureCurrent();
-        CuDriver.cuMemsetD32Async(
-            destination.Address.Raw, Unsafe.As<T, uint>(ref value), (nuint)destination.Length, Raw).ThrowIfFailed();
+        Check(CuDriver.cuMemsetD32Async(
+            destination.Address.Raw, Unsafe.As<T, uint>(ref value), (nuint)destination.Length, Raw), "cuMemsetD32Async");
     }
 
     /// <summary>
@@ -214,6 +213,12 @@ public sealed unsafe class CudaStream : CudaResource
     private protected override string ReleaseCall => "cuStreamDestroy_v2";
 
     private protected override CUresult Release(nint value) => CuDriver.cuStreamDestroy_v2(new(value));
+
+    /// <summary>A failure of earlier work surfaces at whatever is called next, so every call on the queue names the last launches.</summary>
+    private void Check(CUresult status, string call)
+    {
+        if (status != CUresult.CUDA_SUCCESS) throw Failure(status, call);
+    }
 
     private static void CheckLengths(long source, long destination)
     {

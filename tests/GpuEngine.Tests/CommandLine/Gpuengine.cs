@@ -8,18 +8,30 @@ internal static class Gpuengine
 {
     private static readonly string Assembly = Path.Combine(AppContext.BaseDirectory, "gpuengine.dll");
 
-    public static Result Run(params string[] arguments) => Run(null, arguments);
+    public static Result Run(params string[] arguments) => Finish(Start(null, arguments));
 
-    public static Result Run(string? folder, string[] arguments)
+    public static Result Run(string? folder, string[] arguments) => Finish(Start(folder, arguments));
+
+    /// <summary>With environment variables of its own.</summary>
+    public static Result Run(IReadOnlyDictionary<string, string> environment, params string[] arguments)
     {
-        using var process = Start(folder, arguments);
+        var start = Command(null, arguments);
+        foreach (var (name, value) in environment) start.Environment[name] = value;
+        return Finish(Process.Start(start)!);
+    }
+
+    private static Result Finish(Process started)
+    {
+        using var process = started;
         var output = process.StandardOutput.ReadToEndAsync(TestContext.Current.CancellationToken);
         var error = process.StandardError.ReadToEndAsync(TestContext.Current.CancellationToken);
         process.WaitForExit();
         return new Result(process.ExitCode, output.Result, error.Result);
     }
 
-    public static Process Start(string? folder, params string[] arguments)
+    public static Process Start(string? folder, params string[] arguments) => Process.Start(Command(folder, arguments))!;
+
+    private static ProcessStartInfo Command(string? folder, string[] arguments)
     {
         var start = new ProcessStartInfo(Environment.ProcessPath is { } p && Path.GetFileNameWithoutExtension(p) == "dotnet" ? p : "dotnet")
         {
@@ -29,7 +41,7 @@ internal static class Gpuengine
         };
         start.ArgumentList.Add(Assembly);
         foreach (var argument in arguments) start.ArgumentList.Add(argument);
-        return Process.Start(start)!;
+        return start;
     }
 
     public sealed record Result(int ExitCode, string Output, string Error)

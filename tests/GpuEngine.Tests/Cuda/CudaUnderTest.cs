@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using GpuEngine.Cuda;
 using GpuEngine.Cuda.Interop;
 using GpuEngine.Tests.Cuda;
 using Xunit;
@@ -18,18 +19,17 @@ public sealed class CudaUnderTest
     /// <summary>Names the device under test.</summary>
     public const string DeviceVariable = "GPUENGINE_TEST_DEVICE";
 
-    /// <summary>Names the simulator's file.</summary>
-    public const string SimulatorVariable = "GPUENGINE_SIMULATOR";
-
     private static readonly string Wanted = Environment.GetEnvironmentVariable(DeviceVariable) ?? "sim";
 
-    /// <summary>The simulator's file: $GPUENGINE_SIMULATOR, else the one built from this repository, else null.</summary>
+    /// <summary>The simulator's file: $GPUENGINE_CUDASIM, else the one built from this repository, else null.</summary>
     public static string? SimulatorFile { get; } = FindSimulator();
 
     public CudaUnderTest()
     {
-        if (Wanted == "sim" && SimulatorFile is { } file)
-            NativeLibraries.UseSimulator(file);
+        if (Wanted != "sim" || SimulatorFile is not { } file) return;
+        NativeLibraries.UseSimulator(file);
+        // The second one is for copies between devices; everything else takes the first.
+        _ = Cudasim.cudasim_set_option("devices", "2");
     }
 
     /// <summary>Skips the calling test unless there is something to run kernels on.</summary>
@@ -47,7 +47,7 @@ public sealed class CudaUnderTest
     /// <summary>Skips the calling test unless the simulator is in use: for faults that real devices cannot be asked for.</summary>
     public static void RequireSimulator() => Demand(
         NativeLibraries.IsSimulated, "sim",
-        "The simulator is not built: run tools/cudasim/build.sh (needs g++ or clang++), or name the file in GPUENGINE_SIMULATOR.");
+        "The simulator is not built: run tools/cudasim/build.sh (needs g++ or clang++), or name the file in GPUENGINE_CUDASIM.");
 
     private static void Demand(bool available, string what, string reason)
     {
@@ -58,7 +58,7 @@ public sealed class CudaUnderTest
 
     private static string? FindSimulator()
     {
-        if (Environment.GetEnvironmentVariable(SimulatorVariable) is { Length: > 0 } named)
+        if (Environment.GetEnvironmentVariable(Simulator.PathVariable) is { Length: > 0 } named)
             return named;
         var root = AppContext.BaseDirectory;
         while (root is not null && !File.Exists(Path.Combine(root, "GpuEngine.sln")))

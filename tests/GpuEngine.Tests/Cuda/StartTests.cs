@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using GpuEngine.Cuda;
 using GpuEngine.Cuda.Interop;
 using GpuEngine.Cuda.Runtime;
 using Xunit;
@@ -110,7 +111,7 @@ public class StartTests
             start.ArgumentList.Add($"{typeof(StartTests).FullName}.{nameof(Report)}");
             start.Environment[ReportVariable] = file;
             if (CudaUnderTest.SimulatorFile is { } simulator)
-                start.Environment[CudaUnderTest.SimulatorVariable] = simulator;
+                start.Environment[Simulator.PathVariable] = simulator;
             foreach (var (name, value) in variables)
                 start.Environment[name] = value;
             using var process = Process.Start(start)!;
