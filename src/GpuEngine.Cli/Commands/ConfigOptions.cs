@@ -2,6 +2,7 @@ using System.CommandLine;
 using System.Globalization;
 using System.Text.Json.Nodes;
 using GpuEngine.Core;
+using GpuEngine.Nn.Models;
 
 namespace GpuEngine.Cli.Commands;
 
@@ -24,12 +25,15 @@ internal static class ConfigOptions
 {
     public static IReadOnlyList<ConfigOption> Model { get; } =
     [
-        new("--model", "M", "mlp or lenet5", ConfigKind.Text),
+        new("--model", "M", $"{string.Join(", ", ModelCatalog.Names)} [mlp]", ConfigKind.Text),
         new("--depth", "N", "hidden layers of mlp [4; with shapeset 20]", ConfigKind.Whole),
         new("--width", "N", "units of each hidden layer of mlp [512; with shapeset 256]", ConfigKind.Whole),
         new("--norm", "KIND", "batch, group, layer, instance or none [batch]", ConfigKind.Text),
         new("--groups", "N", "groups of group norm [8]", ConfigKind.Whole),
         new("--residual", "", "join the hidden layers of mlp in pre-activation residual blocks of two [off; with shapeset on, --residual false turns it off]", ConfigKind.Flag),
+        new("--residual-form", "FORM", "pre: norm and activation before each layer of a branch; post: after it [pre]", ConfigKind.Text),
+        new("--branch-scale", "X", "factor of each residual branch of mlp: a number, or depth for 1/sqrt(blocks) [1]", ConfigKind.Text),
+        new("--zero-init-residual", "", "start the last norm of each residual branch at zero [off]", ConfigKind.Flag),
         new("--activation", "A", "activation by torch's name, attributes after colons (leaky_relu:0.1) [relu]", ConfigKind.Text),
         new("--dropout", "P", "probability of dropping a hidden unit [0]", ConfigKind.Number),
         new("--init", "I", "initialiser of hidden weights (he_normal, xavier_uniform, normal:0:0.01, orthogonal, lsuv, ...) [by activation]", ConfigKind.Text),

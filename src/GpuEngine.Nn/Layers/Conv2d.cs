@@ -26,11 +26,3 @@ public sealed class Conv2d : Module
 
     public override string ToString() => _text;
 }
-
-/// <summary>Maximum over windows of [N, C, H, W]; the stride is the kernel.</summary>
-public sealed class MaxPool2d(int kernel) : Module
-{
-    public override Tensor Forward(Tensor input, Trace trace) => F.MaxPool2d(input, kernel).Output;
-
-    public override string ToString() => $"max_pool2d {kernel}";
-}

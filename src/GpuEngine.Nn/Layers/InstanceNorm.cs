@@ -11,10 +11,10 @@ public sealed class InstanceNorm : Module
     private readonly Parameter _weight;
     private readonly Parameter _bias;
 
-    public InstanceNorm(int channels, double eps = 1e-5)
+    public InstanceNorm(int channels, double eps = 1e-5, double gamma = 1)
     {
         (_channels, _eps) = (channels, eps);
-        _weight = Learn(new Parameter("weight", [channels], new Constant(1)));
+        _weight = Learn(new Parameter("weight", [channels], new Constant(gamma)));
         _bias = Learn(new Parameter("bias", [channels], new Constant(0)));
     }
 

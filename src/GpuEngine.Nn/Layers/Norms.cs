@@ -14,10 +14,17 @@ public sealed class BatchNorm : Module
     private readonly ModuleBuffer _mean;
     private readonly ModuleBuffer _var;
 
-    public BatchNorm(int features, double eps = 1e-5, double momentum = 0.1)
+    /// <param name="features">Channels C.</param>
+    /// <param name="eps">Added to the variance inside the root.</param>
+    /// <param name="momentum">Share of the batch statistics in the update of the running ones.</param>
+    /// <param name="gamma">
+    /// Where the weight starts. 0 in the last norm of a residual branch makes the block an identity at first (Goyal et al. 2017,
+    /// section 5.1).
+    /// </param>
+    public BatchNorm(int features, double eps = 1e-5, double momentum = 0.1, double gamma = 1)
     {
         (_features, _eps, _momentum) = (features, eps, momentum);
-        _weight = Learn(new Parameter("weight", [features], new Constant(1)));
+        _weight = Learn(new Parameter("weight", [features], new Constant(gamma)));
         _bias = Learn(new Parameter("bias", [features], new Constant(0)));
         _mean = Keep(new ModuleBuffer("running_mean", [features], 0));
         _var = Keep(new ModuleBuffer("running_var", [features], 1));
@@ -46,10 +53,10 @@ public sealed class LayerNorm : Module
     private readonly Parameter _weight;
     private readonly Parameter _bias;
 
-    public LayerNorm(int features, double eps = 1e-5)
+    public LayerNorm(int features, double eps = 1e-5, double gamma = 1)
     {
         (_features, _eps) = (features, eps);
-        _weight = Learn(new Parameter("weight", [features], new Constant(1)));
+        _weight = Learn(new Parameter("weight", [features], new Constant(gamma)));
         _bias = Learn(new Parameter("bias", [features], new Constant(0)));
     }
 
@@ -67,10 +74,10 @@ public sealed class GroupNorm : Module
     private readonly Parameter _weight;
     private readonly Parameter _bias;
 
-    public GroupNorm(int groups, int channels, double eps = 1e-5)
+    public GroupNorm(int groups, int channels, double eps = 1e-5, double gamma = 1)
     {
         (_groups, _channels, _eps) = (groups, channels, eps);
-        _weight = Learn(new Parameter("weight", [channels], new Constant(1)));
+        _weight = Learn(new Parameter("weight", [channels], new Constant(gamma)));
         _bias = Learn(new Parameter("bias", [channels], new Constant(0)));
     }
 

@@ -24,19 +24,21 @@ public sealed class Sequential : Module
     public override string ToString() => $"sequence of {Children.Count} layers";
 }
 
-/// <summary>x + branch(x) (He et al. 2016). The branch must keep the shape.</summary>
+/// <summary>x + scale branch(x) (He et al. 2016). The branch must keep the shape.</summary>
 public sealed class Residual : Module
 {
     private readonly Module _branch;
 
-    public Residual(Module branch) => _branch = Child("branch", branch);
+    private readonly double? _scale;
+
+    public Residual(Module branch, double? scale = null) => (_branch, _scale) = (Child("branch", branch), scale);
 
     public override Tensor Forward(Tensor input, Trace trace)
     {
         var branch = Enter("branch", _branch, input, trace);
         if (branch.Shape != input.Shape)
             throw new ShapeException($"a residual branch must keep the shape {input.Shape}, but gives {branch.Shape}.");
-        return input + branch;
+        return input + (_scale is { } scale ? branch * scale : branch);
     }
 
     public override string ToString() => "residual";

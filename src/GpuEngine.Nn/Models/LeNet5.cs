@@ -6,8 +6,7 @@ namespace GpuEngine.Nn.Models;
 
 /// <summary>
 /// LeNet-5 (LeCun et al. 1998) in the form used today: two 5x5 convolutions with ReLU and 2x2 max pooling, then 120, 84 and
-/// the classes. 28x28 images are padded to 32x32 as in the paper. The original's partial connections come with the other
-/// convolutional networks.
+/// the classes. 28x28 images are padded to 32x32 as in the paper. <see cref="LeNet5Original"/> is the net as published.
 /// </summary>
 public static class LeNet5
 {

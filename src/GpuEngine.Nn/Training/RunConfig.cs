@@ -31,6 +31,14 @@ public sealed record RunConfig
 
     public bool? Residual { get; init; }
 
+    /// <summary>pre or post.</summary>
+    public string? ResidualForm { get; init; }
+
+    /// <summary>A number, or "depth" for 1/sqrt of the number of blocks.</summary>
+    public string? BranchScale { get; init; }
+
+    public bool? ZeroInitResidual { get; init; }
+
     public string? Activation { get; init; }
 
     public double? Dropout { get; init; }

@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Text.Json.Nodes;
 using GpuEngine.Core;
 using GpuEngine.Core.Graph;
@@ -77,28 +78,22 @@ public static class TrainingSetup
     /// <exception cref="UserException">The model or one of its options is unknown or out of range.</exception>
     public static Module BuildModel(RunConfig config, ExampleShape example, int classes)
     {
-        switch (config.Model)
+        if (config.Model != "mlp")
+            return ModelCatalog.Find(config.Model).Build(new ModelRequest(example, classes, config.Activation, config.ZeroInitResidual ?? false));
+        return Mlp.Create(example.Length, classes, new MlpOptions
         {
-            case "mlp":
-                return Mlp.Create(example.Length, classes, new MlpOptions
-                {
-                    Depth = config.Depth ?? 4,
-                    Width = config.Width ?? 512,
-                    Norm = NormOf(config.Norm ?? "batch"),
-                    Groups = config.Groups ?? 8,
-                    Residual = config.Residual ?? false,
-                    Activation = config.Activation ?? "relu",
-                    Dropout = config.Dropout ?? 0,
-                    Init = config.Init is null ? null : Initializer.Create(config.Init),
-                });
-            case "lenet5":
-                return LeNet5.Create(example, classes, config.Activation ?? "relu");
-            default:
-                throw new UserException(NearestName.Sentence("model", config.Model, ModelNames));
-        }
+            Depth = config.Depth ?? 4,
+            Width = config.Width ?? 512,
+            Norm = NormOf(config.Norm ?? "batch"),
+            Groups = config.Groups ?? 8,
+            Residual = ResidualOf(config),
+            BranchScale = BranchScaleOf(config),
+            ZeroInitResidual = config.ZeroInitResidual ?? false,
+            Activation = config.Activation ?? "relu",
+            Dropout = config.Dropout ?? 0,
+            Init = config.Init is null ? null : Initializer.Create(config.Init),
+        });
     }
-
-    public static IReadOnlyList<string> ModelNames { get; } = ["mlp", "lenet5"];
 
     public static Optimizer BuildOptimizer(RunConfig config) => Optimizer.Create(config.Optimizer, new OptimizerOptions
     {
@@ -135,9 +130,36 @@ public static class TrainingSetup
     };
 
     /// <summary>What a checkpoint must agree on to be continued: everything that shapes the weights and the optimizer's state.</summary>
-    public static string NameOf(RunConfig config) => config.Model == "mlp"
-        ? $"mlp depth={config.Depth} width={config.Width} norm={config.Norm} activation={config.Activation ?? "relu"} residual={config.Residual ?? false}"
-        : $"{config.Model} activation={config.Activation ?? "relu"}";
+    public static string NameOf(RunConfig config)
+    {
+        var activation = $"activation={config.Activation ?? "relu"}";
+        if (config.Model != "mlp") return $"{config.Model} {activation}";
+        var residual = ResidualOf(config) switch
+        {
+            ResidualForm.None => "False",
+            ResidualForm.Pre => "True",
+            _ => "post",
+        };
+        var scale = config.BranchScale is null ? "" : $" branch_scale={config.BranchScale}";
+        return $"mlp depth={config.Depth} width={config.Width} norm={config.Norm} {activation} residual={residual}{scale}";
+    }
+
+    private static ResidualForm ResidualOf(RunConfig config) => (config.Residual ?? false, config.ResidualForm ?? "pre") switch
+    {
+        (false, _) => ResidualForm.None,
+        (true, "pre") => ResidualForm.Pre,
+        (true, "post") => ResidualForm.Post,
+        (_, var other) => throw new UserException(NearestName.Sentence("residual form", other, ["pre", "post"])),
+    };
+
+    private static double? BranchScaleOf(RunConfig config)
+    {
+        if (config.BranchScale is not { } text) return null;
+        if (text == "depth") return Mlp.BranchScale(config.Depth ?? 4);
+        return double.TryParse(text, NumberStyles.Float, CultureInfo.InvariantCulture, out var scale) && double.IsFinite(scale)
+            ? scale
+            : throw new UserException($"--branch-scale takes a number or 'depth' (1/sqrt of the number of blocks), but is '{text}'.");
+    }
 
     private static NormKind NormOf(string name) => name switch
     {
@@ -149,25 +171,42 @@ public static class TrainingSetup
         _ => throw new UserException(NearestName.Sentence("norm", name, ["batch", "group", "layer", "instance", "none"])),
     };
 
-    private static void Check(RunConfig config)
+    private static void Check(RunConfig complete)
     {
-        Positive("--epochs", config.Epochs);
-        Positive("--batch-size", config.BatchSize);
-        Positive("--patience", config.Patience);
-        Positive("--checkpoint-every", config.CheckpointEvery);
-        Positive("--keep-checkpoints", config.KeepCheckpoints);
-        Positive("--threads", config.Threads);
-        Positive("--devices", config.Devices);
-        if (!ModelNames.Contains(config.Model)) throw new UserException(NearestName.Sentence("model", config.Model, ModelNames));
+        Positive("--epochs", complete.Epochs);
+        Positive("--batch-size", complete.BatchSize);
+        Positive("--patience", complete.Patience);
+        Positive("--checkpoint-every", complete.CheckpointEvery);
+        Positive("--keep-checkpoints", complete.KeepCheckpoints);
+        Positive("--threads", complete.Threads);
+        Positive("--devices", complete.Devices);
+        if (!ModelCatalog.Names.Contains(complete.Model)) throw new UserException(NearestName.Sentence("model", complete.Model, ModelCatalog.Names));
         string[] precisions = ["fp32", "tf32", "bf16"];
-        if (!precisions.Contains(config.Precision)) throw new UserException(NearestName.Sentence("precision", config.Precision, precisions));
-        if (config.ClipNorm is <= 0) throw new UserException($"--clip-norm must be positive, but is {config.ClipNorm}.");
-        if (config.ClipValue is <= 0) throw new UserException($"--clip-value must be positive, but is {config.ClipValue}.");
-        if (config.Validation is < 0) throw new UserException($"--validation must not be negative, but is {config.Validation}.");
-        if (config.Model == "mlp") return;
-        var stray = new (string Name, object? Value)[] { ("--depth", config.Depth), ("--width", config.Width), ("--norm", config.Norm), ("--residual", config.Residual), ("--dropout", config.Dropout) }
-            .FirstOrDefault(o => o.Value is not null);
-        if (stray.Value is not null) throw new UserException($"The model '{config.Model}' has no option {stray.Name}; it belongs to mlp.");
+        if (!precisions.Contains(complete.Precision)) throw new UserException(NearestName.Sentence("precision", complete.Precision, precisions));
+        if (complete.ClipNorm is <= 0) throw new UserException($"--clip-norm must be positive, but is {complete.ClipNorm}.");
+        if (complete.ClipValue is <= 0) throw new UserException($"--clip-value must be positive, but is {complete.ClipValue}.");
+        if (complete.Validation is < 0) throw new UserException($"--validation must not be negative, but is {complete.Validation}.");
+        _ = BranchScaleOf(complete);
+        if (complete.Model == "mlp")
+        {
+            if (ResidualOf(complete) != ResidualForm.None) return;
+            RefuseStray("without --residual", ("--residual-form", complete.ResidualForm), ("--branch-scale", complete.BranchScale), ("--zero-init-residual", complete.ZeroInitResidual));
+            return;
+        }
+
+        var spec = ModelCatalog.Find(complete.Model);
+        RefuseStray(
+            "it belongs to mlp", ("--depth", complete.Depth), ("--width", complete.Width), ("--norm", complete.Norm), ("--residual", complete.Residual),
+            ("--residual-form", complete.ResidualForm), ("--branch-scale", complete.BranchScale), ("--dropout", complete.Dropout),
+            ("--groups", complete.Groups), ("--init", complete.Init));
+        if (!spec.TakesActivation) RefuseStray("its activation is part of it", ("--activation", complete.Activation));
+        if (!spec.HasResidual) RefuseStray("it has no residual branches", ("--zero-init-residual", complete.ZeroInitResidual));
+
+        void RefuseStray(string why, params (string Name, object? Value)[] options)
+        {
+            if (options.FirstOrDefault(o => o.Value is not null).Name is { } stray)
+                throw new UserException($"The model '{complete.Model}' has no option {stray}: {why}.");
+        }
     }
 
     private static void Positive(string name, long? value)
