@@ -47,7 +47,9 @@ internal sealed class StorageAssignment
         var launches = Launches(placements);
         var workspace = launches.Count == 0 ? 0 : launches.Max(l => l.WorkspaceBytes);
         if (workspace > 0) arenaBytes[MemoryClass.Workspace] = ExecutionPlan.Aligned(workspace, _target.Alignment);
-        var slices = blocks.Select(b => new ArenaSlice(b.Class, b.Offset, b.Bytes, b.First, b.Last, b.Owner)).OrderBy(s => s.FirstLaunch).ToList();
+        var before = LaunchesBefore(launches);
+        var slices = blocks.Select(b => new ArenaSlice(b.Class, b.Offset, b.Bytes, before[b.First], LastLaunch(b, before, launches.Count), b.Owner))
+            .OrderBy(s => s.FirstLaunch).ToList();
         return new ExecutionPlan(_program, launches, placements, arenaBytes, slices);
     }
 
@@ -78,6 +80,18 @@ internal sealed class StorageAssignment
 
         return offset * node.Inputs[0].DType.Size();
     }
+
+    /// <summary>For each node, and for the end, how many launches come before it: views and leaves are nodes without one.</summary>
+    private int[] LaunchesBefore(List<Launch> launches)
+    {
+        var launched = launches.Select(l => l.Node).ToHashSet();
+        var before = new int[_order.Count + 1];
+        for (var i = 0; i < _order.Count; i++) before[i + 1] = before[i] + (launched.Contains(_order[i]) ? 1 : 0);
+        return before;
+    }
+
+    private int LastLaunch(StorageBlock block, int[] before, int launches) =>
+        block.Last >= _order.Count ? launches : Math.Max(before[block.First], before[block.Last + 1] - 1);
 
     private List<Launch> Launches(Dictionary<Tensor, Placement> placements)
     {
