@@ -109,6 +109,14 @@ internal static class FileKernels
             "T* y, const T* x, const i64* state, i64 count",
             Dropouts()),
         Kernel(
+            "max_pool.cu", "max_pool_forward", "maxima of windows and where they were", "max_pool2d",
+            "T* y, i32* index, const T* x, i64 images, i64 channels, i64 height, i64 width, i64 rows, i64 columns",
+            Pools()),
+        Kernel(
+            "max_pool.cu", "max_pool_backward", "each place gathers from the windows it won", "max_pool2d",
+            "T* dx, const T* dy, const i32* index, i64 images, i64 channels, i64 height, i64 width, i64 rows, i64 columns",
+            Pools()),
+        Kernel(
             "optimizers.cu", "optimizer_step_0", "a step of a rule without state", "sgd",
             "P* param, const P* old_param, const G* grad, const Rate* lr, const i64* step, const float* clip, i64 count",
             Steps("Sgd", ("MOMENTUM", "0.0"))),
@@ -174,6 +182,15 @@ internal static class FileKernels
     private static KernelVariant[] Storage() =>
     [
         Variant("", DType.F32, Width(DType.F32)), Variant("", DType.BF16, Width(DType.BF16)), Variant("unaligned", DType.F32, Define("VECTOR", 1)),
+    ];
+
+    private static KernelVariant[] Pools() =>
+    [
+        .. new[] { DType.F32, DType.BF16 }.SelectMany(dtype => new[]
+        {
+            Variant("channels last", dtype, Width(dtype)), Variant("channels first", dtype, Define("CHANNELS_LAST", 0), Define("VECTOR", 1)),
+        }),
+        Variant("channels first", DType.F64, Define("CHANNELS_LAST", 0), Define("VECTOR", 1)),
     ];
 
     private static KernelVariant[] Dropouts() => [Variant("", DType.F32), Variant("", DType.BF16), Variant("unaligned", DType.F32, Define("VECTOR", 1))];

@@ -199,33 +199,4 @@ internal static class PrimitiveSource
             }
         }
         """;
-
-    /// <summary>Maximum over windows, with the place of the first one in its plane; NaN wins.</summary>
-    public const string MaxPool = Start + """
-        extern "C" __global__ void __launch_bounds__(256) max_pool(
-            T* out, i32* index, const T* in, i64 h_, i64 w_, i64 p_, i64 q_, i64 kernel_h, i64 kernel_w, i64 stride_h, i64 stride_w,
-            i64 pad_h, i64 pad_w, i64 dilation_h, i64 dilation_w, i64 count) {
-            const i32 h = static_cast<i32>(h_), w = static_cast<i32>(w_), p = static_cast<i32>(p_), q = static_cast<i32>(q_);
-            for (i64 i = global_thread(); i < count; i += global_threads()) {
-                const i32 x = static_cast<i32>(i % q), y = static_cast<i32>(i / q % p);
-                const T* const plane = in + i / q / p * h * w;
-                const i64 top = y * stride_h - pad_h, left = x * stride_w - pad_w;
-                i32 place = -1;
-                ACC best = 0;
-                for (i32 r = 0; r < kernel_h; ++r) {
-                    const i32 row = static_cast<i32>(top + r * dilation_h);
-                    if (row < 0 || row >= h) continue;
-                    for (i32 s = 0; s < kernel_w; ++s) {
-                        const i32 column = static_cast<i32>(left + s * dilation_w);
-                        if (column < 0 || column >= w) continue;
-                        const ACC value = widen<ACC>(plane[row * w + column]);
-                        if (place < 0 || value > best || (value != value && best == best)) best = value, place = row * w + column;
-                    }
-                }
-                // A window that lies in the padding alone has the lowest value and the place of the plane's first element.
-                out[i] = Narrow<T>::from(place < 0 ? ACC(-1) / ACC(0) : best);
-                index[i] = place < 0 ? 0 : place;
-            }
-        }
-        """;
 }

@@ -16,10 +16,7 @@ internal sealed unsafe class CudnnConvolution : CudaKernel
 
     private const int Candidates = 8;
     private readonly CudaKernel _direct;
-    private readonly ConvGeometry _geometry;
-    private readonly Shape _x;
-    private readonly Shape _w;
-    private readonly Shape _y;
+    private readonly ConvProblem _problem;
     private readonly bool _allowTf32;
     private CudnnTensorDescriptor _xDesc;
     private CudnnTensorDescriptor _yDesc;
@@ -27,11 +24,9 @@ internal sealed unsafe class CudnnConvolution : CudaKernel
     private CudnnConvolutionDescriptor _conv;
     private int _algorithm = -1;
 
-    private CudnnConvolution(
-        Node node, CudaLimits limits, CudaKernel direct, ConvGeometry geometry, Shape x, Shape w, Shape y) : base(node)
+    private CudnnConvolution(CudaLimits limits, CudaKernel direct, ConvProblem problem) : base(direct.Node)
     {
-        _direct = direct;
-        (_geometry, _x, _w, _y) = (geometry, x, w, y);
+        (_direct, _problem) = (direct, problem);
         _allowTf32 = limits.AllowTf32;
     }
 
@@ -43,13 +38,8 @@ internal sealed unsafe class CudnnConvolution : CudaKernel
     internal bool UsesCudnn => _algorithm >= 0;
 
     /// <summary>cuDNN's kernel where it is installed and the tensors are not empty, else the generated one.</summary>
-    public static CudaKernel Or(CudaKernel direct, CudaLimits limits, ConvGeometry geometry, Shape x, Shape w, Shape y)
-    {
-        var node = direct.Node;
-        return limits.HasCudnn && x.Elements > 0 && w.Elements > 0 && y.Elements > 0
-            ? new CudnnConvolution(node, limits, direct, geometry, x, w, y)
-            : direct;
-    }
+    public static CudaKernel Or(CudaKernel direct, CudaLimits limits, ConvProblem problem) =>
+        limits.HasCudnn && !problem.IsEmpty ? new CudnnConvolution(limits, direct, problem) : direct;
 
     public override void Launch(CudaStream stream)
     {
@@ -66,12 +56,12 @@ internal sealed unsafe class CudnnConvolution : CudaKernel
         void* one = f64 ? &one64 : &one32;
         void* zero = f64 ? &zero64 : &zero32;
         var (output, first, second, scratch) = (Out(0).Raw, In(0).Raw, In(1).Raw, Workspace.Raw);
-        var status = Node.Op switch
+        var status = _problem.Role switch
         {
-            ConvolutionOp => Cudnn.cudnnConvolutionForward(
+            ConvRole.Forward => Cudnn.cudnnConvolutionForward(
                 handle, one, _xDesc, first, _wDesc, second, _conv, (cudnnConvolutionFwdAlgo_t)_algorithm, scratch, (nuint)Budget,
                 zero, _yDesc, output),
-            ConvolutionInputOp => Cudnn.cudnnConvolutionBackwardData(
+            ConvRole.Input => Cudnn.cudnnConvolutionBackwardData(
                 handle, one, _wDesc, second, _yDesc, first, _conv, (cudnnConvolutionBwdDataAlgo_t)_algorithm, scratch, (nuint)Budget,
                 zero, _xDesc, output),
             _ => Cudnn.cudnnConvolutionBackwardFilter(
@@ -103,15 +93,15 @@ internal sealed unsafe class CudnnConvolution : CudaKernel
             _ => cudnnDataType_t.CUDNN_DATA_FLOAT,
         };
         var compute = dtype == DType.F64 ? cudnnDataType_t.CUDNN_DATA_DOUBLE : cudnnDataType_t.CUDNN_DATA_FLOAT;
-        const cudnnTensorFormat_t Nchw = cudnnTensorFormat_t.CUDNN_TENSOR_NCHW;
+        var format = _problem.IsChannelsLast ? cudnnTensorFormat_t.CUDNN_TENSOR_NHWC : cudnnTensorFormat_t.CUDNN_TENSOR_NCHW;
+        var (x, w, y, g) = (_problem.X, _problem.W, _problem.Y, _problem.Geometry);
         Cudnn.cudnnCreateTensorDescriptor(out _xDesc).ThrowIfFailed();
-        Cudnn.cudnnSetTensor4dDescriptor(_xDesc, Nchw, type, _x[0], _x[1], _x[2], _x[3]).ThrowIfFailed();
+        Cudnn.cudnnSetTensor4dDescriptor(_xDesc, format, type, x[0], x[1], x[2], x[3]).ThrowIfFailed();
         Cudnn.cudnnCreateTensorDescriptor(out _yDesc).ThrowIfFailed();
-        Cudnn.cudnnSetTensor4dDescriptor(_yDesc, Nchw, type, _y[0], _y[1], _y[2], _y[3]).ThrowIfFailed();
+        Cudnn.cudnnSetTensor4dDescriptor(_yDesc, format, type, y[0], y[1], y[2], y[3]).ThrowIfFailed();
         Cudnn.cudnnCreateFilterDescriptor(out _wDesc).ThrowIfFailed();
-        Cudnn.cudnnSetFilter4dDescriptor(_wDesc, type, Nchw, _w[0], _w[1], _w[2], _w[3]).ThrowIfFailed();
+        Cudnn.cudnnSetFilter4dDescriptor(_wDesc, type, format, w[0], w[1], w[2], w[3]).ThrowIfFailed();
         Cudnn.cudnnCreateConvolutionDescriptor(out _conv).ThrowIfFailed();
-        var g = _geometry;
         Cudnn.cudnnSetConvolution2dDescriptor(
             _conv, g.Padding[0], g.Padding[1], g.Stride[0], g.Stride[1], g.Dilation[0], g.Dilation[1],
             cudnnConvolutionMode_t.CUDNN_CROSS_CORRELATION, compute).ThrowIfFailed();
@@ -132,14 +122,14 @@ internal sealed unsafe class CudnnConvolution : CudaKernel
         var handle = Library!.Cudnn(null);
         int count;
         cudnnStatus_t status;
-        switch (Node.Op)
+        switch (_problem.Role)
         {
-            case ConvolutionOp:
+            case ConvRole.Forward:
                 var forward = stackalloc CudnnConvolutionAlgoPerf<cudnnConvolutionFwdAlgo_t>[Candidates];
                 status = Cudnn.cudnnGetConvolutionForwardAlgorithm_v7(
                     handle, _xDesc, _wDesc, _conv, _yDesc, Candidates, out count, forward);
                 return First(status, forward, count, a => a <= cudnnConvolutionFwdAlgo_t.CUDNN_CONVOLUTION_FWD_ALGO_GEMM);
-            case ConvolutionInputOp:
+            case ConvRole.Input:
                 var data = stackalloc CudnnConvolutionAlgoPerf<cudnnConvolutionBwdDataAlgo_t>[Candidates];
                 status = Cudnn.cudnnGetConvolutionBackwardDataAlgorithm_v7(
                     handle, _wDesc, _yDesc, _conv, _xDesc, Candidates, out count, data);

@@ -32,12 +32,18 @@ internal static class PrimitiveLaunchers
         CudaKernels.Register<GatherRowsOp>(Gather.Rows);
         CudaKernels.Register<ScatterRowsOp>(Gather.ScatterRows);
         CudaKernels.Register<RandomUniformOp>(RandomUniform);
-        CudaKernels.Register<MaxPoolOp>(MaxPool);
+        CudaKernels.Register<MaxPoolOp>(MaxPoolLauncher.Forward);
+        CudaKernels.Register<MaxPoolNhwcOp>(MaxPoolLauncher.Forward);
+        CudaKernels.Register<MaxPoolBackwardOp>(MaxPoolLauncher.Backward);
+        CudaKernels.Register<MaxPoolBackwardNhwcOp>(MaxPoolLauncher.Backward);
         CudaKernels.Register<MatMulOp>(MatMul.Create);
         CudaKernels.Register<LinearOp>(MatMul.Linear);
         CudaKernels.Register<ConvolutionOp>(Convolution.Forward);
         CudaKernels.Register<ConvolutionInputOp>(Convolution.Input);
         CudaKernels.Register<ConvolutionWeightOp>(Convolution.Weight);
+        CudaKernels.Register<ConvolutionNhwcOp>(Convolution.Forward);
+        CudaKernels.Register<ConvolutionInputNhwcOp>(Convolution.Input);
+        CudaKernels.Register<ConvolutionWeightNhwcOp>(Convolution.Weight);
     }
 
     private static GeneratedKernel ArgMax(Node node, CudaLimits limits)
@@ -53,15 +59,6 @@ internal static class PrimitiveLaunchers
         var type = node.Outputs[0].Type;
         var request = Typed("random_uniform", PrimitiveSource.RandomUniform, type.DType);
         return GeneratedKernel.Over((type.Elements + 3) / 4, node, limits, request, ((RandomUniformOp)node.Op).Stream);
-    }
-
-    private static GeneratedKernel MaxPool(Node node, CudaLimits limits)
-    {
-        var op = (MaxPoolOp)node.Op;
-        var (x, y) = (node.Inputs[0].Shape, node.Outputs[0].Shape);
-        return GeneratedKernel.Over(
-            y.Elements, node, limits, Typed("max_pool", PrimitiveSource.MaxPool, node.Inputs[0].DType), x[2], x[3], y[2], y[3],
-            op.Kernel[0], op.Kernel[1], op.Stride[0], op.Stride[1], op.Padding[0], op.Padding[1], op.Dilation[0], op.Dilation[1]);
     }
 
     private static KernelRequest Typed(string entry, string text, DType dtype) => new(entry, entry)

@@ -71,6 +71,14 @@ public sealed class DevicePrimitiveTests(DeviceUnderTest under) : IClassFixture<
         ["convolution"] = t => F.Convolution(X(t, Plane), Y(t, 4, 3, 3, 3), new ConvGeometry([1, 2], [1, 0], [1, 1], 1)),
         ["convolution groups"] = t => F.Convolution(X(t, 2, 4, 7, 6), Y(t, 6, 2, 2, 3), new ConvGeometry([2, 1], [0, 2], [2, 1], 2)),
         ["convolution_input"] = t => F.ConvolutionInput(X(t, 2, 6, 3, 8), Y(t, 6, 2, 2, 3), [2, 4, 7, 6], new ConvGeometry([2, 1], [0, 2], [2, 1], 2)),
+        ["convolution_nhwc"] = t => new ConvolutionNhwcOp(Strided).Apply(X(t, 2, 7, 6, 4), Y(t, 6, 2, 3, 2)).Outputs[0],
+        ["convolution_input_nhwc"] = t => new ConvolutionInputNhwcOp(Strided, [2, 7, 6, 4]).Apply(X(t, 2, 3, 8, 6), Y(t, 6, 2, 3, 2)).Outputs[0],
+        ["convolution_weight_nhwc"] = t => new ConvolutionWeightNhwcOp(Strided, [6, 2, 3, 2]).Apply(X(t, 2, 3, 8, 6), Y(t, 2, 7, 6, 4)).Outputs[0],
+        ["max_pool2d_nhwc"] = t => PoolNhwc(t, 8).Outputs[0] + F.Cast(PoolNhwc(t, 8).Outputs[1], t),
+        ["max_pool2d_nhwc odd"] = t => PoolNhwc(t, 3).Outputs[0],
+        ["max_pool2d_backward"] = t => new MaxPoolBackwardOp((MaxPoolOp)Pool(t).Op, new Shape(Plane)).Apply(Like(Pool(t).Outputs[0]), Pool(t).Outputs[1]).Outputs[0],
+        ["max_pool2d_backward_nhwc"] = t => Backward(PoolNhwc(t, 8)),
+        ["max_pool2d_backward_nhwc odd"] = t => Backward(PoolNhwc(t, 3)),
         ["convolution_weight"] = t => F.ConvolutionWeight(X(t, 2, 6, 3, 8), Y(t, 2, 4, 7, 6), [6, 2, 2, 3], new ConvGeometry([2, 1], [0, 2], [2, 1], 2)),
     };
 
@@ -156,6 +164,16 @@ public sealed class DevicePrimitiveTests(DeviceUnderTest under) : IClassFixture<
 
     /// <summary>Indices of which some lie outside.</summary>
     private static Tensor Index(int count, params int[] shape) => F.Input($"i{count}_{string.Join('_', shape)}", DType.I64, new Shape(shape));
+
+    private static ConvGeometry Strided => new([2, 1], [0, 2], [2, 1], 2);
+
+    private static Node PoolNhwc(DType dtype, int channels) =>
+        new MaxPoolNhwcOp(new MaxPoolOp([3, 2], [2, 1], [1, 1], [1, 2], true)).Apply(X(dtype, 2, 9, 8, channels));
+
+    private static Tensor Backward(Node pool) =>
+        new MaxPoolBackwardNhwcOp(((MaxPoolNhwcOp)pool.Op).Of, pool.Inputs[0].Shape).Apply(Like(pool.Outputs[0]), pool.Outputs[1]).Outputs[0];
+
+    private static Tensor Like(Tensor t) => F.Input($"g{t.Shape}", t.DType, t.Shape);
 
     private static Node Pool(DType dtype) => new MaxPoolOp([3, 2], [2, 1], [1, 1], [1, 2], true).Apply(X(dtype, Plane));
 
