@@ -25,7 +25,7 @@ public sealed class InstanceNorm : Module
     {
         var vector = input.Rank == 2 && _channels == 1;
         var x = vector ? F.Reshape(input, [input.Shape[0], 1, input.Shape[1]]) : input;
-        var y = F.InstanceNorm(x, weight: trace[_weight], bias: trace[_bias], eps: _eps).Output;
+        var y = F.InstanceNorm(x, weight: trace.Master(_weight), bias: trace.Master(_bias), eps: _eps).Output;
         return vector ? F.Reshape(y, input.Shape) : y;
     }
 

@@ -32,7 +32,7 @@ public sealed class BatchNorm : Module
 
     public override Tensor Forward(Tensor input, Trace trace)
     {
-        var result = F.BatchNorm(input, trace[_mean], trace[_var], trace[_weight], trace[_bias], trace.Training, _momentum, _eps);
+        var result = F.BatchNorm(input, trace[_mean], trace[_var], trace.Master(_weight), trace.Master(_bias), trace.Training, _momentum, _eps);
         if (trace.Training)
         {
             trace.Update(_mean, result.RunningMean!);
@@ -60,7 +60,7 @@ public sealed class LayerNorm : Module
         _bias = Learn(new Parameter("bias", [features], new Constant(0)));
     }
 
-    public override Tensor Forward(Tensor input, Trace trace) => F.LayerNorm(input, [_features], trace[_weight], trace[_bias], _eps);
+    public override Tensor Forward(Tensor input, Trace trace) => F.LayerNorm(input, [_features], trace.Master(_weight), trace.Master(_bias), _eps);
 
     public override string ToString() => $"layer_norm {_features}";
 }
@@ -81,7 +81,7 @@ public sealed class GroupNorm : Module
         _bias = Learn(new Parameter("bias", [channels], new Constant(0)));
     }
 
-    public override Tensor Forward(Tensor input, Trace trace) => F.GroupNorm(input, _groups, trace[_weight], trace[_bias], _eps);
+    public override Tensor Forward(Tensor input, Trace trace) => F.GroupNorm(input, _groups, trace.Master(_weight), trace.Master(_bias), _eps);
 
     public override string ToString() => $"group_norm {_channels} in {_groups}";
 }

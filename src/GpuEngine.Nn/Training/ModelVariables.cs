@@ -33,12 +33,7 @@ public sealed class ParameterGroup
         }
 
         Arena = new Variable(name, DType.F32, [length], MemoryClass.Weights);
-        Slots =
-        [
-            .. placed.Select(p => new ParameterSlot(
-                p.Name, p.Parameter, p.Offset,
-                F.Reshape(F.Narrow(Arena.Value, 0, p.Offset, (int)p.Parameter.Shape.Elements), p.Parameter.Shape))),
-        ];
+        Slots = [.. placed.Select(p => new ParameterSlot(p.Name, p.Parameter, p.Offset, View(Arena.Value, p.Parameter.Shape, p.Offset)))];
     }
 
     public string Name { get; }
@@ -49,6 +44,9 @@ public sealed class ParameterGroup
     public Variable Arena { get; }
 
     public IReadOnlyList<ParameterSlot> Slots { get; }
+
+    /// <summary>A parameter's value in another form of the whole arena.</summary>
+    internal static Tensor View(Tensor arena, Shape shape, int offset) => F.Reshape(F.Narrow(arena, 0, offset, (int)shape.Elements), shape);
 
     /// <summary>Lays tensors of the parameters' shapes out as the arena is.</summary>
     public Tensor Pack(IReadOnlyList<Tensor> tensors) => F.Pack(tensors, Slots.Select(s => s.Offset).ToArray(), Arena.Type.Shape[0]);
@@ -88,8 +86,34 @@ public sealed class ModelVariables
     /// <param name="training">Whether layers behave as in training.</param>
     /// <param name="compute">The dtype that parameters are cast to before they are used; f32 leaves them as they are.</param>
     /// <param name="generator">State of the random generator, needed by dropout in training.</param>
-    public Trace NewTrace(bool training, DType compute = DType.F32, Tensor? generator = null) =>
-        new(training, p => F.Cast(_slots[p].View, compute), b => _buffers[b].Value, generator);
+    public Trace NewTrace(bool training, DType compute = DType.F32, Tensor? generator = null)
+    {
+        // One cast of the whole arena is one launch; the parameters are views of its result.
+        var rounded = compute == DType.F32 ? [] : Groups.ToDictionary(g => g, g => F.Cast(g.Arena.Value, compute));
+        return new(training, Value, b => _buffers[b].Value, generator);
+
+        Tensor Value(Parameter parameter, bool master)
+        {
+            var slot = _slots[parameter];
+            return master || compute == DType.F32
+                ? slot.View
+                : ParameterGroup.View(rounded[Groups.First(g => g.Slots.Contains(slot))], parameter.Shape, slot.Offset);
+        }
+    }
+
+    /// <summary>The gradients of a loss by every parameter, in f32 and in the order of the groups' slots; zeros where it does not depend on one.</summary>
+    public IReadOnlyList<Tensor> GradientsOf(Tensor loss, Trace trace)
+    {
+        var slots = Groups.SelectMany(g => g.Slots).ToList();
+        var used = slots.Select(s => trace.Used[s.Parameter].Distinct().ToList()).ToList();
+        var gradients = new Queue<Tensor>(Autodiff.Gradients(loss, [.. used.SelectMany(u => u)]));
+        return
+        [
+            .. slots.Zip(used).Select(p => p.Second.Count == 0
+                ? F.Zeros(p.First.Parameter.Shape, DType.F32)
+                : p.Second.Select(_ => F.Cast(gradients.Dequeue(), DType.F32)).Aggregate((a, b) => a + b)),
+        ];
+    }
 
     /// <summary>What the recording wants to be replaced.</summary>
     public IEnumerable<VariableUpdate> Updates(Trace trace) => trace.Updates.Select(u => new VariableUpdate(_buffers[u.Key], u.Value));

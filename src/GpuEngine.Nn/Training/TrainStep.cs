@@ -38,7 +38,7 @@ public sealed class TrainStep
         var updates = new List<VariableUpdate>(model.Updates(trace).Select(u => u with { Value = fused[u.Value] }));
         List<NamedTensor> outputs = [new(Loss, lossTensor)];
 
-        Gradients = Autodiff.Gradients(lossTensor, [.. model.Groups.SelectMany(g => g.Slots).Select(s => s.View)]);
+        Gradients = model.GradientsOf(lossTensor, trace);
         var gradients = PackByGroup(clipping.Value);
         Tensor? factor = null;
         if (clipping.Norm is { } limit)

@@ -113,7 +113,7 @@ public sealed class ModelCatalogTests
     {
         var model = Mlp.Create(4, 3, new MlpOptions { Depth = 3, Width = 8, Norm = norm, Residual = form, ZeroInitResidual = true });
         var block = model.Children.Single(c => c.Name == "block1").Module;
-        var values = new Trace(true, Start, b => F.Full(b.Shape, b.Start, DType.F32));
+        var values = new Trace(true, (p, _) => Start(p), b => F.Full(b.Shape, b.Start, DType.F32));
         using var cpu = new CpuDevice(1);
         using var evaluation = new Evaluation(cpu, [new("y", block.Forward(F.Input("x", DType.F32, [2, 8]), values))]);
         double[] x = [.. Enumerable.Range(0, 16).Select(i => Math.Sin(i))];
@@ -156,5 +156,5 @@ public sealed class ModelCatalogTests
     };
 
     private static Trace Record(Module model) => new(
-        true, p => F.Full(p.Shape, 0.01, DType.F32), b => F.Full(b.Shape, b.Start, DType.F32), F.Input("generator", DType.I64, [2]));
+        true, (p, _) => F.Full(p.Shape, 0.01, DType.F32), b => F.Full(b.Shape, b.Start, DType.F32), F.Input("generator", DType.I64, [2]));
 }
