@@ -1,243 +1,137 @@
-// Batch normalisation forward: x, y [N, C, length], statistics over N and length for each channel c.
+// Batch normalisation forward: x, y [N, C, length], statistics over N and length for each channel c. Rows of channels [rows, C], which
+// [N, ..., C] is too, have length 1.
 //
 //   z = (x - mean) invstd weight + bias + residual,  y = activation(z),  invstd = 1 / sqrt(var + eps), var biased
 //   running = (1 - momentum) running + momentum batch; the running variance takes m / (m - 1) var if UNBIASED
+//   mask: one bit per element, set where relu passes the gradient (common/sign_mask.cuh)
 //
+// Here are the variants that read x twice; batch_norm_one_read.cu and batch_norm_small.cu read it once.
 //   batch_norm_naive        one block per channel, scalar accesses: the second oracle, any shape
-//   batch_norm_forward      one block per slice of channels; the last HELD positions of each thread stay in registers, so x is
-//                           read once where N (length) <= lanes HELD, else the earlier part twice
-//   batch_norm_statistics   slices x pieces blocks; moments of pieces, merged in order by the last block that ends
-//   batch_norm_apply        y from given statistics, one vector per thread and step
+//   batch_norm_mask_naive   the sign bits from y, one thread per byte
+//   batch_norm_statistics   slices x pieces blocks; moments of pieces, merged in order by the last block of each slice
+//   batch_norm_apply        y from given statistics
 //
-// Bytes per element (T = bytes of the storage type): forward 2 T (+ T residual), statistics T, apply 2 T (+ T).
-// Mapping: see common/channels.cuh. Statistics in f32: each thread takes the mean and the squared deviations of HELD positions at
-// a time from registers (two passes, nothing cancels), chunks, threads and pieces are merged by Chan's formula in a fixed order.
-#include "common/activations.cuh"
-#include "common/channels.cuh"
+// Bytes per element (T = bytes of the storage type): statistics T, apply 2 T (+ T residual, + 1/8 MASK). The apply launch starts with the
+// pieces that the statistics launch read last: they are still in the L2 cache.
+// Mapping: common/slices.cuh. Two batches of 16 bytes in flight per thread, three blocks of 256 threads on a multiprocessor: 96 KB.
+// Registers (bf16): statistics 32 x + 16 moments + 20 = 68; apply 16 x + 16 next x + 16 residual + 12 coefficients + 20 = 80; 85 are
+// allotted at BLOCKS 3. Results depend on the shape alone.
+#include "common/batch_norm_forward.cuh"
 #include "common/grid.cuh"
-
-#ifndef DTYPE
-#define DTYPE float
-#endif
-#ifndef PARAM_DTYPE  // weight and bias
-#define PARAM_DTYPE float
-#endif
-#ifndef HELD
-#define HELD 8
-#endif
-#ifndef AFFINE
-#define AFFINE 1
-#endif
-#ifndef RESIDUAL
-#define RESIDUAL 0
-#endif
-#ifndef RUNNING
-#define RUNNING 1
-#endif
-#ifndef TRAINING
-#define TRAINING 1
-#endif
-#ifndef UNBIASED
-#define UNBIASED 1
-#endif
-#ifndef MOMENTUM
-#define MOMENTUM 0.1f
-#endif
-#ifndef EPS
-#define EPS 1e-5f
-#endif
 
 using namespace gpuengine;
 
-using T = DTYPE;
-using P = PARAM_DTYPE;
-
-static_assert(VECTOR * sizeof(T) <= 16, "a vector is one access");
-static_assert(HELD >= 1, "a chunk has a position");
-
-using Vector = Vec<T, VECTOR>;
-
-// What one channel does to its elements.
-struct Transform {
-    float mean, invstd, weight, bias;
-    DEVICE void load(const P* w, const P* b, i64 c) {
-        mean = invstd = 0.0f;  // until they are known
-        weight = AFFINE ? to_float(w[c]) : 1.0f;
-        bias = AFFINE ? to_float(b[c]) : 0.0f;
-    }
-    DEVICE float operator()(float x, float residual) const {
-        float z = (x - mean) * invstd;
-        if (AFFINE) z = z * weight + bias;
-        if (RESIDUAL) z += residual;
-        return CompiledActivation::forward(z);
-    }
-};
-
-// The statistics of a channel as they leave the kernel.
-DEVICE void write_statistics(float* mean, float* invstd, float* new_mean, float* new_var, const float* running_mean,
-                             const float* running_var, i64 c, const Moments<>& m) {
-    mean[c] = m.mean;
-    invstd[c] = 1.0f / sqrtf(m.variance() + EPS);
-    if (RUNNING) {
-        new_mean[c] = (1.0f - MOMENTUM) * running_mean[c] + MOMENTUM * m.mean;
-        new_var[c] = (1.0f - MOMENTUM) * running_var[c] + MOMENTUM * (UNBIASED ? m.unbiased_variance() : m.variance());
-    }
-}
-
-extern "C" __global__ void __launch_bounds__(THREADS) batch_norm_naive(
+extern "C" __global__ void __launch_bounds__(256) batch_norm_naive(
     T* y, float* mean, float* invstd, float* new_mean, float* new_var, const T* x, const P* weight, const P* bias,
     const float* running_mean, const float* running_var, const T* residual, i64 batch, i64 channels, i64 length) {
-    const i64 c = blockIdx.x, values = batch * length;
-    Moments<> m = Moments<>::empty();
-    for (i64 k = threadIdx.x; k < values; k += THREADS) m.add(to_float(x[(k / length * channels + c) * length + k % length]));
-    m = block_moments(m);
-    Transform f;
-    f.load(weight, bias, c);
-    f.mean = m.mean;
-    f.invstd = 1.0f / sqrtf(m.variance() + EPS);
-    for (i64 k = threadIdx.x; k < values; k += THREADS) {
-        const i64 i = (k / length * channels + c) * length + k % length;
-        y[i] = from_float<T>(f(to_float(x[i]), RESIDUAL ? to_float(residual[i]) : 0.0f));
+    __shared__ float parts[2][256];
+    const u32 c = blockIdx.x;
+    const i64 values = batch * length;
+    const u32 thread = threadIdx.x;
+    const auto offset = [=](i64 k) { return (k / length * channels + c) * length + k % length; };
+    const auto total = [&](float value, int which) {
+        parts[which][thread] = value;
+        __syncthreads();
+        float sum = 0.0f;
+        for (int i = 0; i < 256; ++i) sum += parts[which][i];
+        return sum;
+    };
+    float part = 0.0f;
+    for (i64 k = thread; k < values; k += 256) part += to_float(x[offset(k)]);
+    const float m = total(part, 0) / static_cast<float>(values);
+    part = 0.0f;
+    for (i64 k = thread; k < values; k += 256) part += (to_float(x[offset(k)]) - m) * (to_float(x[offset(k)]) - m);
+    const float m2 = total(part, 1), scale = invstd_of(m2 / static_cast<float>(values));
+    for (i64 k = thread; k < values; k += 256) {
+        float z = (to_float(x[offset(k)]) - m) * scale;
+        if (AFFINE) z = z * to_float(weight[c]) + to_float(bias[c]);
+        if (RESIDUAL) z += to_float(residual[offset(k)]);
+        y[offset(k)] = from_float<T>(CompiledActivation::forward(z));
     }
-    if (threadIdx.x == 0) write_statistics(mean, invstd, new_mean, new_var, running_mean, running_var, c, m);
+    if (thread == 0)
+        Statistics{mean, invstd, new_mean, new_var, running_mean, running_var}.write(c, m, m2, static_cast<float>(values));
 }
 
-// The moments of a thread's positions in [begin, end); those of the last chunk stay in `held`.
-DEVICE void thread_moments(const Slice& slice, const T* x, i64 begin, i64 end, Vector (&held)[HELD], Moments<> (&m)[kThreadChannels]) {
-#pragma unroll
-    for (int c = 0; c < kThreadChannels; ++c) m[c] = Moments<>::empty();
-    if (!slice.valid) return;
-    for (i64 chunk = begin; chunk < end; chunk += static_cast<i64>(HELD) * kLanes) {
-        float sum[kThreadChannels] = {}, squares[kThreadChannels] = {}, count = 0.0f;
-#pragma unroll
-        for (int h = 0; h < HELD; ++h) {
-            const i64 position = chunk + slice.lane + static_cast<i64>(h) * kLanes;
-            if (position >= end) continue;
-            held[h] = load<VECTOR>(x + slice.offset(position));
-            count += PLANES ? VECTOR : 1;
-#pragma unroll
-            for (int e = 0; e < VECTOR; ++e) sum[channel_of_element(e)] += to_float(held[h][e]);
-        }
-        if (count == 0.0f) continue;
-#pragma unroll
-        for (int c = 0; c < kThreadChannels; ++c) sum[c] /= count;
-#pragma unroll
-        for (int h = 0; h < HELD; ++h) {
-            if (chunk + slice.lane + static_cast<i64>(h) * kLanes >= end) continue;
-#pragma unroll
-            for (int e = 0; e < VECTOR; ++e) {
-                const float d = to_float(held[h][e]) - sum[channel_of_element(e)];
-                squares[channel_of_element(e)] += d * d;
-            }
-        }
-#pragma unroll
-        for (int c = 0; c < kThreadChannels; ++c) m[c] = merge(m[c], Moments<>{count, sum[c], squares[c]});
-    }
+// y is positive, or NaN, exactly where z is. `bytes` are those of the mask.
+extern "C" __global__ void __launch_bounds__(256) batch_norm_mask_naive(u8* mask, const T* y, i64 batch, i64 channels, i64 length, i64 bytes) {
+    const i64 at = global_thread();
+    if (at >= bytes) return;
+    const i64 first = length == 1 ? at % batch * channels + at / batch * PACK : at * PACK;
+    u32 bits = 0;
+    for (int e = 0; e < PACK; ++e)
+        if (!(to_float(y[first + e]) <= 0.0f)) bits |= 1u << e;
+    mask[at] = static_cast<u8>(bits);
 }
 
-DEVICE void apply(T* y, const Transform (&f)[kThreadChannels], const Vector& v, const T* residual, i64 offset) {
-    Vector r, out;
-    if (RESIDUAL) r = load<VECTOR>(residual + offset);
-#pragma unroll
-    for (int e = 0; e < VECTOR; ++e) out[e] = from_float<T>(f[channel_of_element(e)](to_float(v[e]), RESIDUAL ? to_float(r[e]) : 0.0f));
-    store(y + offset, out);
-}
-
-extern "C" __global__ void __launch_bounds__(THREADS) batch_norm_forward(
-    T* y, float* mean, float* invstd, float* new_mean, float* new_var, const T* x, const P* weight, const P* bias,
-    const float* running_mean, const float* running_var, const T* residual, i64 batch, i64 channels, i64 length) {
-    const Slice slice(batch, channels, length);
-    __shared__ Transform shared[kSliceChannels];
-    if (slice.leads()) {  // on their way while the statistics are made
-#pragma unroll
-        for (int c = 0; c < kThreadChannels; ++c) shared[slice.local(c)].load(weight, bias, slice.first + c);
-    }
-    Vector held[HELD];
-    Moments<> m[kThreadChannels];
-    thread_moments(slice, x, 0, slice.positions, held, m);
-    slice_reduce(m, Merge());
-    if (!slice.valid) return;
-    Transform f[kThreadChannels];
-#pragma unroll
-    for (int c = 0; c < kThreadChannels; ++c) {
-        f[c] = shared[slice.local(c)];
-        f[c].mean = m[c].mean;
-        f[c].invstd = 1.0f / sqrtf(m[c].variance() + EPS);
-        if (slice.leads()) write_statistics(mean, invstd, new_mean, new_var, running_mean, running_var, slice.first + c, m[c]);
-    }
-    const i64 chunk = static_cast<i64>(HELD) * kLanes, last = (slice.positions - 1) / chunk * chunk;
-#pragma unroll
-    for (int h = 0; h < HELD; ++h) {
-        const i64 position = last + slice.lane + static_cast<i64>(h) * kLanes;
-        if (position < slice.positions) apply(y, f, held[h], residual, slice.offset(position));
-    }
-    for (i64 position = slice.lane; position < last; position += kLanes) {
-        const i64 offset = slice.offset(position);
-        apply(y, f, load<VECTOR>(x + offset), residual, offset);
-    }
-}
-
-// Block (s, p) has positions [p piece, (p + 1) piece) of slice s. `partial` holds 3 floats per piece and channel.
-extern "C" __global__ void __launch_bounds__(THREADS) batch_norm_statistics(
-    float* mean, float* invstd, float* new_mean, float* new_var, float* partial, u32* counter, const T* x, const float* running_mean,
+// Block (s, p) has positions [p piece, (p + 1) piece) of slice s. `scratch` holds a row of kSlots (mean, m2) per slice and piece,
+// `counters` a u32 per slice.
+extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) batch_norm_statistics(
+    float* mean, float* invstd, float* new_mean, float* new_var, float* scratch, u32* counters, const T* x, const float* running_mean,
     const float* running_var, i64 batch, i64 channels, i64 length, i64 piece) {
-    const Slice slice(batch, channels, length);
-    const i64 begin = blockIdx.y * piece;
-    Vector held[HELD];
-    Moments<> m[kThreadChannels];
-    thread_moments(slice, x, begin, min(begin + piece, slice.positions), held, m);
-    slice_reduce(m, Merge());
-    float* const mine = partial + blockIdx.y * channels * 3;
-    if (slice.leads()) {
-#pragma unroll
-        for (int c = 0; c < kThreadChannels; ++c) {
-            const i64 at = slice.first + c;
-            mine[at] = m[c].count;
-            mine[channels + at] = m[c].mean;
-            mine[2 * channels + at] = m[c].m2;
-        }
+    __shared__ Exchange exchange;
+    const Layout at(batch, channels, length);
+    const u32 share = static_cast<u32>(piece), thread = threadIdx.x, pieces = gridDim.y;
+    const u32 slice = blockIdx.x, channel = at.channel(slice);
+    const u32 begin = blockIdx.y * share, end = channel < at.channels ? min(begin + share, at.positions) : 0;
+    Moments m;
+    for (u32 position = begin + at.first; position < begin + share; position += 2 * kChunk) {
+        const int n = Layout::valid(position, end), more = Layout::valid(position + kChunk, end);
+        Vector v[BATCH], w[BATCH];
+        load_batch<true>(v, x, at, channel, position, n);
+        load_batch<true>(w, x, at, channel, position + kChunk, more);
+        m.add(v, n);
+        m.add(w, more);
     }
-    if (!is_last_block(counter)) return;
-    for (i64 c = threadIdx.x; c < channels; c += THREADS) {
-        Moments<> total = Moments<>::empty();
-        for (u32 p = 0; p < gridDim.y; ++p) {
-            const float* const from = partial + p * channels * 3 + c;
-            total = merge(total, Moments<>{from[0], from[channels], from[2 * channels]});
-        }
-        write_statistics(mean, invstd, new_mean, new_var, running_mean, running_var, c, total);
+    float average = 0.0f, m2 = 0.0f;
+    block_moments(m, exchange, average, m2);
+    const u32 c = at.slot_channel(slice);
+    const bool leads = thread < kSlots && c < at.channels;
+    if (pieces > 1) {
+        float* const rows = scratch + slice * pieces * (2 * kSlots);
+        if (leads) store(rows + 2 * (blockIdx.y * kSlots + thread), Vec<float, 2>{average, m2});
+        if (!is_last_of(counters + slice, pieces)) return;
+        merge_rows(rows, pieces, share, at, exchange, average, m2);
     }
+    if (leads)
+        Statistics{mean, invstd, new_mean, new_var, running_mean, running_var}.write(c, average, m2, Layout::elements(at.positions));
 }
 
 // In evaluation (TRAINING 0) the running statistics are used, and handed on by the first piece of each slice.
-extern "C" __global__ void __launch_bounds__(THREADS) batch_norm_apply(
-    T* y, float* mean, float* invstd, float* new_mean, float* new_var, const T* x, const P* weight, const P* bias,
+extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) batch_norm_apply(
+    T* y, float* mean, float* invstd, float* new_mean, float* new_var, u8* mask, const T* x, const P* weight, const P* bias,
     const float* running_mean, const float* running_var, const T* residual, i64 batch, i64 channels, i64 length, i64 piece) {
-    const Slice slice(batch, channels, length);
-    __shared__ Transform shared[kSliceChannels];
-    for (int c = 0; slice.leads() && c < kThreadChannels; ++c) {
-        const i64 at = slice.first + c;
-        Transform& f = shared[slice.local(c)];
-        f.load(weight, bias, at);
-        const float variance = TRAINING ? 0.0f : running_var[at];
-        f.mean = TRAINING ? mean[at] : running_mean[at];
-        f.invstd = TRAINING ? invstd[at] : 1.0f / sqrtf(variance + EPS);
-        if (!TRAINING && blockIdx.y == 0) {
-            mean[at] = f.mean;
-            invstd[at] = f.invstd;
+    __shared__ Coefficients f;
+    const Layout at(batch, channels, length);
+    // Blocks start in the order of their numbers, the pieces of a slice last: what was read last comes first.
+    const u32 share = static_cast<u32>(piece), thread = threadIdx.x, own = gridDim.y - 1 - blockIdx.y;
+    const u32 slice = gridDim.x - 1 - blockIdx.x, channel = at.channel(slice);
+    const u32 begin = own * share, end = channel < at.channels ? min(begin + share, at.positions) : 0;
+    const u32 c = at.slot_channel(slice);
+    Vector v[BATCH], next[BATCH], r[BATCH];
+    u32 position = begin + at.first;
+    load_batch(v, x, at, channel, position, Layout::valid(position, end));
+    if (thread < kSlots && c < at.channels) {
+        const float variance = TRAINING ? 0.0f : running_var[c], average = TRAINING ? mean[c] : running_mean[c];
+        const float inverse = TRAINING ? invstd[c] : invstd_of(variance);
+        f.set(thread, average, AFFINE ? inverse * to_float(weight[c]) : inverse, AFFINE ? to_float(bias[c]) : 0.0f);
+        if (!TRAINING && own == 0) {
+            mean[c] = average;
+            invstd[c] = inverse;
             if (RUNNING) {
-                new_mean[at] = f.mean;
-                new_var[at] = variance;
+                new_mean[c] = average;
+                new_var[c] = variance;
             }
         }
+    } else if (thread < kSlots) {
+        f.set(thread, 0.0f, 0.0f, 0.0f);
     }
     __syncthreads();
-    if (!slice.valid) return;
-    Transform f[kThreadChannels];
+    for (; position < begin + share + at.first; position += kChunk) {
+        const int n = Layout::valid(position, end);
+        if (RESIDUAL) load_batch(r, residual, at, channel, position, n);
+        load_batch(next, x, at, channel, position + kChunk, Layout::valid(position + kChunk, end));
+        apply_batch(y, mask, v, r, f, at, channel, position, n);
 #pragma unroll
-    for (int c = 0; c < kThreadChannels; ++c) f[c] = shared[slice.local(c)];
-    const i64 begin = blockIdx.y * piece, end = min(begin + piece, slice.positions);
-    for (i64 position = begin + slice.lane; position < end; position += kLanes) {
-        const i64 offset = slice.offset(position);
-        apply(y, f, load<VECTOR>(x + offset), residual, offset);
+        for (int j = 0; j < BATCH; ++j) v[j] = next[j];
     }
 }

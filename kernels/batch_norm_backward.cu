@@ -1,264 +1,135 @@
-// Batch normalisation backward: dy, x, dx [N, C, length], sums over N and length for each channel c.
+// Batch normalisation backward: dy, x, dx [N, C, length], sums over N and length for each channel c. Rows of channels [rows, C], which
+// [N, ..., C] is too, have length 1.
 //
 //   xhat = (x - mean) invstd,  z = xhat weight + bias + residual,  dz = dy activation'(z)
 //   dbias = sum dz,  dweight = sum dz xhat,  dresidual = dz
 //   dx = weight invstd (dz - dbias / m - xhat dweight / m) in training, weight invstd dz in evaluation (m = N length)
 //
-//   batch_norm_backward_naive   one block per channel, scalar accesses: the second oracle, any shape
-//   batch_norm_backward         one block per slice of channels; the last HELD positions of each thread stay in registers, so dy and x
-//                               are read once where N (length) <= lanes HELD, else the earlier part twice
-//   batch_norm_backward_sums    slices x pieces blocks; sums of pieces, added in order by the last block that ends
+// The pre-activation z is made again from x, or, with MASK, one bit per element tells whether relu passes dy (common/sign_mask.cuh).
+// Here are the variants that read dy and x twice; batch_norm_backward_one_read.cu and batch_norm_backward_small.cu read them once.
+//   batch_norm_backward_naive   one block per channel, scalar accesses: the second oracle, any shape, training
+//   batch_norm_backward_sums    slices x pieces blocks; sums of pieces, added in order by the last block of each slice; with MASK also dz,
+//                               in evaluation (TRAINING 0) also dx, and then it is all there is
 //   batch_norm_backward_apply   dx from given sums
 //
-// The pre-activation z is made again from x, nothing but mean and invstd is kept from the forward pass.
-// Bytes per element (T = bytes of the storage type): backward 3 T (+ 2 T with a residual below an activation), sums 2 T (+ T), apply 3 T
-// (+ 2 T). Mapping: see common/channels.cuh. Sums in f32 in a fixed order: positions of a thread, lanes, warps, pieces.
-#include "common/activations.cuh"
-#include "common/channels.cuh"
+// Bytes per element (T = bytes of the storage type): sums 2 T (+ T residual, or + 1/8 + T MASK), apply 3 T (+ 2 T with a residual); with
+// MASK it reads dz in place of dy. The apply launch starts with what the other read last, which is still in the L2 cache.
+// Mapping: common/slices.cuh. Registers (bf16): sums 32 + 16 + coefficients 12 + 24 = 84, apply 32 + residual 16 + coefficients 20 +
+// 24 = 92; 128 are allotted at BLOCKS 2. Results depend on the shape alone.
+#include "common/batch_norm_gradient.cuh"
 #include "common/grid.cuh"
-
-#ifndef DTYPE
-#define DTYPE float
-#endif
-#ifndef PARAM_DTYPE  // weight and bias
-#define PARAM_DTYPE float
-#endif
-#ifndef HELD
-#define HELD 4
-#endif
-#ifndef AFFINE
-#define AFFINE 1
-#endif
-#ifndef RESIDUAL
-#define RESIDUAL 0
-#endif
-#ifndef TRAINING
-#define TRAINING 1
-#endif
 
 using namespace gpuengine;
 
-using T = DTYPE;
-using P = PARAM_DTYPE;
-
-static_assert(VECTOR * sizeof(T) <= 16, "a vector is one access");
-static_assert(HELD >= 1, "a chunk has a position");
-static_assert(!RESIDUAL || kHasActivation, "without an activation the residual's gradient is dy itself");
-
-using Vector = Vec<T, VECTOR>;
-
-struct Channel {
-    float mean, invstd, weight, bias;
-    DEVICE void load(const float* means, const float* invstds, const P* w, const P* b, i64 c) {
-        mean = means[c];
-        invstd = invstds[c];
-        weight = AFFINE ? to_float(w[c]) : 1.0f;
-        bias = AFFINE && kHasActivation ? to_float(b[c]) : 0.0f;
-    }
-    DEVICE float xhat(float x) const { return (x - mean) * invstd; }
-    DEVICE float dz(float dy, float xhat, float residual) const {
-        if (!kHasActivation) return dy;
-        float z = AFFINE ? xhat * weight + bias : xhat;
-        if (RESIDUAL) z += residual;
-        return dy * CompiledActivation::derivative(z);
-    }
-    DEVICE float dx(float dz, float xhat, float sum_share, float sum_xhat_share) const {
-        return (TRAINING ? dz - sum_share - xhat * sum_xhat_share : dz) * invstd * weight;
-    }
-};
-
-// What every thread of the block needs of its channels, read once.
-DEVICE void load_channels(const Slice& slice, Channel (&f)[kThreadChannels], const float* mean, const float* invstd, const P* weight,
-                          const P* bias) {
-    __shared__ Channel shared[kSliceChannels];
-    if (slice.leads()) {
-#pragma unroll
-        for (int c = 0; c < kThreadChannels; ++c) shared[slice.local(c)].load(mean, invstd, weight, bias, slice.first + c);
-    }
-    __syncthreads();
-    if (!slice.valid) return;
-#pragma unroll
-    for (int c = 0; c < kThreadChannels; ++c) f[c] = shared[slice.local(c)];
-}
-
-// The two sums of a channel.
-struct Sums {
-    float dz, dz_xhat;
-};
-DEVICE Sums shuffle_xor(Sums v, int mask) { return Sums{gpuengine::shuffle_xor(v.dz, mask), gpuengine::shuffle_xor(v.dz_xhat, mask)}; }
-struct Add {
-    DEVICE Sums operator()(const Sums& a, const Sums& b) const { return Sums{a.dz + b.dz, a.dz_xhat + b.dz_xhat}; }
-};
-
-extern "C" __global__ void __launch_bounds__(THREADS) batch_norm_backward_naive(
+extern "C" __global__ void __launch_bounds__(256) batch_norm_backward_naive(
     T* dx, float* dweight, float* dbias, T* dresidual, const T* dy, const T* x, const float* mean, const float* invstd, const P* weight,
-    const P* bias, const T* residual, i64 batch, i64 channels, i64 length) {
-    const i64 c = blockIdx.x, values = batch * length;
-    Channel f;
-    f.load(mean, invstd, weight, bias, c);
-    float sum = 0.0f, sum_xhat = 0.0f;
-    for (i64 k = threadIdx.x; k < values; k += THREADS) {
-        const i64 i = (k / length * channels + c) * length + k % length;
-        const float xhat = f.xhat(to_float(x[i])), dz = f.dz(to_float(dy[i]), xhat, RESIDUAL ? to_float(residual[i]) : 0.0f);
-        sum += dz;
-        sum_xhat += dz * xhat;
+    const P* bias, const T* residual, const u8* mask, i64 batch, i64 channels, i64 length) {
+    __shared__ float parts[2][256];
+    const u32 c = blockIdx.x;
+    const i64 values = batch * length;
+    const u32 thread = threadIdx.x;
+    const auto offset = [=](i64 k) { return (k / length * channels + c) * length + k % length; };
+    const Parameters own(mean, invstd, weight, bias, c);
+    const auto dz = [&](i64 k) {
+        const i64 i = offset(k);
+        if (MASK) {
+            const i64 byte = length == 1 ? static_cast<i64>(c) / PACK * batch + k : i / PACK;
+            return (mask[byte] >> (length == 1 ? c : i) % PACK & 1) != 0 ? to_float(dy[i]) : 0.0f;
+        }
+        return dz_of(to_float(dy[i]), to_float(x[i]) - own.mean, own.invstd * own.weight, own.bias, RESIDUAL ? to_float(residual[i]) : 0.0f);
+    };
+    float sum = 0.0f, product = 0.0f;
+    for (i64 k = thread; k < values; k += 256) {
+        sum += dz(k);
+        product += dz(k) * (to_float(x[offset(k)]) - own.mean);
     }
-    sum = block_sum(sum);
-    sum_xhat = block_sum(sum_xhat);
-    const float share = 1.0f / static_cast<float>(values);
-    for (i64 k = threadIdx.x; k < values; k += THREADS) {
-        const i64 i = (k / length * channels + c) * length + k % length;
-        const float xhat = f.xhat(to_float(x[i])), dz = f.dz(to_float(dy[i]), xhat, RESIDUAL ? to_float(residual[i]) : 0.0f);
-        dx[i] = from_float<T>(f.dx(dz, xhat, sum * share, sum_xhat * share));
-        if (RESIDUAL) dresidual[i] = from_float<T>(dz);
+    parts[0][thread] = sum;
+    parts[1][thread] = product;
+    __syncthreads();
+    sum = product = 0.0f;
+    for (int i = 0; i < 256; ++i) {
+        sum += parts[0][i];
+        product += parts[1][i];
     }
-    if (AFFINE && threadIdx.x == 0) {
+    const float share = 1.0f / static_cast<float>(values), sum_xhat = product * own.invstd;
+    for (i64 k = thread; k < values; k += 256) {
+        const i64 i = offset(k);
+        const float g = dz(k), xhat = (to_float(x[i]) - own.mean) * own.invstd;
+        if (RESIDUAL || MASK) dresidual[i] = from_float<T>(g);
+        dx[i] = from_float<T>((g - sum * share - xhat * (sum_xhat * share)) * own.invstd * own.weight);
+    }
+    if (AFFINE && thread == 0) {
         dweight[c] = sum_xhat;
         dbias[c] = sum;
     }
 }
 
-struct Held {
-    Vector dy, x, residual;
-    DEVICE void load_from(const T* dys, const T* xs, const T* residuals, i64 offset) {
-        dy = load<VECTOR>(dys + offset);
-        x = load<VECTOR>(xs + offset);
-        if (RESIDUAL) residual = load<VECTOR>(residuals + offset);
+// Block (s, p) has positions [p piece, (p + 1) piece) of slice s. `scratch` holds per slice a row of kSlots (sum, product) for the totals,
+// then one per piece; `counters` a u32 per slice.
+extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) batch_norm_backward_sums(
+    T* dx, float* dweight, float* dbias, T* dresidual, float* scratch, u32* counters, const T* dy, const T* x, const float* mean,
+    const float* invstd, const P* weight, const P* bias, const T* residual, const u8* mask, i64 batch, i64 channels, i64 length, i64 piece) {
+    __shared__ Exchange exchange;
+    __shared__ Coefficients f;
+    const Layout at(batch, channels, length);
+    const u32 share = static_cast<u32>(piece), thread = threadIdx.x, pieces = gridDim.y;
+    const u32 slice = blockIdx.x, channel = at.channel(slice);
+    const u32 begin = blockIdx.y * share, end = channel < at.channels ? min(begin + share, at.positions) : 0;
+    const u32 c = at.slot_channel(slice);
+    const bool leads = thread < kSlots && c < at.channels;
+    const Parameters own = leads ? Parameters(mean, invstd, weight, bias, c) : Parameters();
+    if (thread < kSlots) own.store(f, thread);
+    __syncthreads();
+    Sums s;
+    for (u32 position = begin + at.first; position < begin + share; position += kChunk) {
+        const int n = Layout::valid(position, end);
+        Vector g[BATCH], v[BATCH], r[BATCH];
+        load_batch<TRAINING>(g, dy, at, channel, position, n);
+        load_batch<TRAINING>(v, x, at, channel, position, n);
+        if (RESIDUAL) load_batch<TRAINING>(r, residual, at, channel, position, n);
+        const u32 bits = MASK && n > 0 ? load_mask(mask, at, channel, position, n) : 0;
+        s.add(g, v, r, bits, f, at);
+        if (MASK) store_batch<true>(dresidual, g, at, channel, position, n);
+        if (!TRAINING) apply_batch(dx, dresidual, g, v, r, f, at, channel, position, n);
     }
-    DEVICE void values(const Channel (&f)[kThreadChannels], int e, float& xhat, float& dz) const {
-        const Channel& channel = f[channel_of_element(e)];
-        xhat = channel.xhat(to_float(x[e]));
-        dz = channel.dz(to_float(dy[e]), xhat, RESIDUAL ? to_float(residual[e]) : 0.0f);
+    if (!TRAINING && !AFFINE) return;
+    float sum = 0.0f, product = 0.0f;
+    block_sums(s, exchange, sum, product);
+    float* const total = scratch + slice * (pieces + 1) * (2 * kSlots);
+    if (pieces > 1) {
+        float* const rows = total + 2 * kSlots;
+        if (leads) store(rows + 2 * (blockIdx.y * kSlots + thread), Vec<float, 2>{sum, product});
+        if (!is_last_of(counters + slice, pieces)) return;
+        add_rows(rows, pieces, exchange, sum, product);
     }
-};
-
-// The sums of a thread's positions in [begin, end); those of the last chunk stay in `held`.
-DEVICE void thread_sums(const Slice& slice, const Channel (&f)[kThreadChannels], const T* dy, const T* x, const T* residual, i64 begin,
-                        i64 end, Held (&held)[HELD], Sums (&sums)[kThreadChannels]) {
-#pragma unroll
-    for (int c = 0; c < kThreadChannels; ++c) sums[c] = Sums{0.0f, 0.0f};
-    if (!slice.valid) return;
-    for (i64 chunk = begin; chunk < end; chunk += static_cast<i64>(HELD) * kLanes) {
-#pragma unroll
-        for (int h = 0; h < HELD; ++h) {
-            const i64 position = chunk + slice.lane + static_cast<i64>(h) * kLanes;
-            if (position < end) held[h].load_from(dy, x, residual, slice.offset(position));
-        }
-#pragma unroll
-        for (int h = 0; h < HELD; ++h) {
-            if (chunk + slice.lane + static_cast<i64>(h) * kLanes >= end) continue;
-#pragma unroll
-            for (int e = 0; e < VECTOR; ++e) {
-                float xhat, dz;
-                held[h].values(f, e, xhat, dz);
-                sums[channel_of_element(e)].dz += dz;
-                sums[channel_of_element(e)].dz_xhat += dz * xhat;
-            }
-        }
-    }
+    if (!leads) return;
+    f.write(dweight, dbias, thread, c, sum, product);
+    if (TRAINING) store(total + 2 * thread, Vec<float, 2>{sum, product});
 }
 
-DEVICE void apply(T* dx, T* dresidual, const Channel (&f)[kThreadChannels], const Sums (&shares)[kThreadChannels], const Held& held, i64 offset) {
-    Vector out, out_residual;
-#pragma unroll
-    for (int e = 0; e < VECTOR; ++e) {
-        float xhat, dz;
-        held.values(f, e, xhat, dz);
-        const Sums& share = shares[channel_of_element(e)];
-        out[e] = from_float<T>(f[channel_of_element(e)].dx(dz, xhat, share.dz, share.dz_xhat));
-        if (RESIDUAL) out_residual[e] = from_float<T>(dz);
+extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) batch_norm_backward_apply(
+    T* dx, T* dresidual, float* scratch, const T* dy, const T* x, const float* mean, const float* invstd, const P* weight,
+    const P* bias, const T* residual, i64 batch, i64 channels, i64 length, i64 piece) {
+    __shared__ Coefficients f;
+    const Layout at(batch, channels, length);
+    const u32 share = static_cast<u32>(piece), thread = threadIdx.x, own_piece = gridDim.y - 1 - blockIdx.y;
+    const u32 slice = gridDim.x - 1 - blockIdx.x, channel = at.channel(slice);
+    const u32 begin = own_piece * share, end = channel < at.channels ? min(begin + share, at.positions) : 0;
+    const u32 c = at.slot_channel(slice);
+    const bool leads = thread < kSlots && c < at.channels;
+    const Parameters own = leads ? Parameters(mean, invstd, weight, bias, c) : Parameters();
+    if (thread < kSlots) own.store(f, thread);
+    if (leads) {
+        const Vec<float, 2> total = load<2>(scratch + slice * (gridDim.y + 1) * (2 * kSlots) + 2 * thread);
+        f.set_sums(thread, total[0], total[1], Layout::elements(at.positions));
     }
-    store(dx + offset, out);
-    if (RESIDUAL) store(dresidual + offset, out_residual);
-}
-
-extern "C" __global__ void __launch_bounds__(THREADS) batch_norm_backward(
-    T* dx, float* dweight, float* dbias, T* dresidual, const T* dy, const T* x, const float* mean, const float* invstd, const P* weight,
-    const P* bias, const T* residual, i64 batch, i64 channels, i64 length) {
-    const Slice slice(batch, channels, length);
-    Channel f[kThreadChannels];
-    load_channels(slice, f, mean, invstd, weight, bias);
-    Held held[HELD];
-    Sums sums[kThreadChannels];
-    thread_sums(slice, f, dy, x, residual, 0, slice.positions, held, sums);
-    slice_reduce(sums, Add());
-    if (!slice.valid) return;
-    const float share = 1.0f / static_cast<float>(batch * length);
-#pragma unroll
-    for (int c = 0; c < kThreadChannels; ++c) {
-        if (AFFINE && slice.leads()) {
-            dweight[slice.first + c] = sums[c].dz_xhat;
-            dbias[slice.first + c] = sums[c].dz;
-        }
-        sums[c] = Sums{sums[c].dz * share, sums[c].dz_xhat * share};
-    }
-    const i64 chunk = static_cast<i64>(HELD) * kLanes, last = (slice.positions - 1) / chunk * chunk;
-#pragma unroll
-    for (int h = 0; h < HELD; ++h) {
-        const i64 position = last + slice.lane + static_cast<i64>(h) * kLanes;
-        if (position < slice.positions) apply(dx, dresidual, f, sums, held[h], slice.offset(position));
-    }
-    for (i64 position = slice.lane; position < last; position += kLanes) {
-        const i64 offset = slice.offset(position);
-        Held again;
-        again.load_from(dy, x, residual, offset);
-        apply(dx, dresidual, f, sums, again, offset);
-    }
-}
-
-// Block (s, p) has positions [p piece, (p + 1) piece) of slice s. `partial` holds 2 floats per piece and channel; the sums go to
-// `sums`: those of dz xhat of all channels, then those of dz, and the same to dweight and dbias if AFFINE.
-extern "C" __global__ void __launch_bounds__(THREADS) batch_norm_backward_sums(
-    float* sums, float* dweight, float* dbias, float* partial, u32* counter, const T* dy, const T* x, const float* mean, const float* invstd,
-    const P* weight, const P* bias, const T* residual, i64 batch, i64 channels, i64 length, i64 piece) {
-    const Slice slice(batch, channels, length);
-    Channel f[kThreadChannels];
-    load_channels(slice, f, mean, invstd, weight, bias);
-    const i64 begin = blockIdx.y * piece;
-    Held held[HELD];
-    Sums own[kThreadChannels];
-    thread_sums(slice, f, dy, x, residual, begin, min(begin + piece, slice.positions), held, own);
-    slice_reduce(own, Add());
-    float* const mine = partial + blockIdx.y * channels * 2;
-    if (slice.leads()) {
-#pragma unroll
-        for (int c = 0; c < kThreadChannels; ++c) {
-            mine[slice.first + c] = own[c].dz_xhat;
-            mine[channels + slice.first + c] = own[c].dz;
-        }
-    }
-    if (!is_last_block(counter)) return;
-    for (i64 c = threadIdx.x; c < 2 * channels; c += THREADS) {
-        float total = 0.0f;
-        for (u32 p = 0; p < gridDim.y; ++p) total += partial[p * channels * 2 + c];
-        sums[c] = total;
-        if (AFFINE) (c < channels ? dweight[c] : dbias[c - channels]) = total;
-    }
-}
-
-extern "C" __global__ void __launch_bounds__(THREADS) batch_norm_backward_apply(
-    T* dx, T* dresidual, const float* sums, const T* dy, const T* x, const float* mean, const float* invstd, const P* weight, const P* bias,
-    const T* residual, i64 batch, i64 channels, i64 length, i64 piece) {
-    const Slice slice(batch, channels, length);
-    __shared__ Sums shared[kSliceChannels];
-    if (slice.leads()) {
-        const float share = 1.0f / static_cast<float>(batch * length);
-        for (int c = 0; c < kThreadChannels; ++c) {
-            const i64 at = slice.first + c;
-            shared[slice.local(c)] = TRAINING ? Sums{sums[channels + at] * share, sums[at] * share} : Sums{0.0f, 0.0f};
-        }
-    }
-    Channel f[kThreadChannels];
-    load_channels(slice, f, mean, invstd, weight, bias);
-    if (!slice.valid) return;
-    Sums shares[kThreadChannels];
-#pragma unroll
-    for (int c = 0; c < kThreadChannels; ++c) shares[c] = shared[slice.local(c)];
-    const i64 begin = blockIdx.y * piece, end = min(begin + piece, slice.positions);
-    for (i64 position = begin + slice.lane; position < end; position += kLanes) {
-        const i64 offset = slice.offset(position);
-        Held held;
-        held.load_from(dy, x, residual, offset);
-        apply(dx, dresidual, f, shares, held, offset);
+    __syncthreads();
+    for (u32 position = begin + at.first; position < begin + share; position += kChunk) {
+        const int n = Layout::valid(position, end);
+        Vector g[BATCH], v[BATCH], r[BATCH];
+        load_batch(g, MASK ? dresidual : dy, at, channel, position, n);
+        load_batch(v, x, at, channel, position, n);
+        if (RESIDUAL) load_batch(r, residual, at, channel, position, n);
+        apply_batch(dx, dresidual, g, v, r, f, at, channel, position, n);
     }
 }

@@ -1,6 +1,6 @@
-// Order between the blocks of a grid: a barrier for cooperative launches, and "the last block goes on" for any launch.
-// Both use one u32 in global memory that is zero before the first use and needs no reset after: a replayed graph can
-// use it again.
+// Order between the blocks of a grid: barriers for cooperative launches, and "the last block goes on" for any launch.
+// All use u32s in global memory that are zero before the first use and need no reset after: a replayed graph can
+// use them again.
 #pragma once
 #include "platform.cuh"
 
@@ -25,17 +25,53 @@ DEVICE void grid_sync(u32* counter) {
     __syncthreads();
 }
 
-// True in all threads of the block that calls last; what the other blocks wrote before calling is visible there.
-DEVICE bool is_last_block(u32* counter) {
+// True in all threads of that of `blocks` blocks that calls last; what the others wrote before calling is visible there.
+DEVICE bool is_last_of(u32* counter, u32 blocks) {
     __shared__ bool last;
     __syncthreads();
     if (thread_rank() == 0) {
         __threadfence();
-        last = atomicInc(counter, grid_blocks() - 1) == grid_blocks() - 1;
+        last = atomicInc(counter, blocks - 1) == blocks - 1;
         __threadfence();
     }
     __syncthreads();
     return last;
 }
+DEVICE bool is_last_block(u32* counter) { return is_last_of(counter, grid_blocks()); }
+
+// A barrier between some blocks of a cooperative launch at which the last to arrive does something for all before it opens:
+//     if (gate.arrive(blocks)) { ...; gate.open(); } else { gate.wait(); }
+// What the last wrote before opening is visible to all after waiting. It has two u32s on cache lines of their own, so that those who
+// wait do not disturb those who arrive.
+constexpr int kGateWords = 64;
+struct Gate {
+    u32* counter;
+    u32 before;
+
+    DEVICE explicit Gate(u32* words) : counter(words), before(0) {}
+    DEVICE bool arrive(u32 blocks) {
+#ifdef __CUDASIM__
+        cudasim_grid_barrier_used();
+#endif
+        // It opens only after this block has arrived, so this is the value that it waits to change.
+        if (thread_rank() == 0) before = load_volatile(counter + kGateWords / 2);
+        return is_last_of(counter, blocks);
+    }
+    DEVICE void open() const {
+        __syncthreads();
+        if (thread_rank() == 0) {
+            __threadfence();
+            atomicAdd(counter + kGateWords / 2, 1u);
+        }
+    }
+    DEVICE void wait() const {
+        if (thread_rank() == 0) {
+            while (load_volatile(counter + kGateWords / 2) == before) {
+            }
+            __threadfence();
+        }
+        __syncthreads();
+    }
+};
 
 }  // namespace gpuengine

@@ -49,43 +49,65 @@ internal static class FileKernels
             "i64 channels, i64 length",
             Norms(true)),
         Kernel(
-            "batch_norm.cu", "batch_norm_forward", "one launch, a slice of channels held in registers", "batch_norm",
-            "T* y, float* mean, float* invstd, float* new_mean, float* new_var, const T* x, const P* weight, " +
-            "const P* bias, const float* running_mean, const float* running_var, const T* residual, i64 batch, " +
-            "i64 channels, i64 length",
+            "batch_norm.cu", "batch_norm_mask_naive", "sign bits from y: the second oracle", "batch_norm",
+            "u8* mask, const T* y, i64 batch, i64 channels, i64 length, i64 bytes",
             Norms(true)),
         Kernel(
-            "batch_norm.cu", "batch_norm_statistics", "moments of pieces, merged by the last block", "batch_norm",
-            "float* mean, float* invstd, float* new_mean, float* new_var, float* partial, u32* counter, const T* x, " +
-            "const float* running_mean, const float* running_var, i64 batch, i64 channels, i64 length, i64 piece",
+            "batch_norm.cu", "batch_norm_statistics", "moments of pieces, merged by the last block of a slice", "batch_norm",
+            "float* mean, float* invstd, float* new_mean, float* new_var, float* scratch, u32* counters, " +
+            "const T* x, const float* running_mean, const float* running_var, i64 batch, i64 channels, " +
+            "i64 length, i64 piece",
             Norms(true)),
         Kernel(
             "batch_norm.cu", "batch_norm_apply", "y from given statistics", "batch_norm",
-            "T* y, float* mean, float* invstd, float* new_mean, float* new_var, const T* x, const P* weight, " +
-            "const P* bias, const float* running_mean, const float* running_var, const T* residual, i64 batch, " +
-            "i64 channels, i64 length, i64 piece",
+            "T* y, float* mean, float* invstd, float* new_mean, float* new_var, u8* mask, const T* x, " +
+            "const P* weight, const P* bias, const float* running_mean, const float* running_var, " +
+            "const T* residual, i64 batch, i64 channels, i64 length, i64 piece",
             Norms(true)),
         Kernel(
             "batch_norm_backward.cu", "batch_norm_backward_naive", "one block per channel: the second oracle", "batch_norm",
             "T* dx, float* dweight, float* dbias, T* dresidual, const T* dy, const T* x, const float* mean, " +
-            "const float* invstd, const P* weight, const P* bias, const T* residual, i64 batch, i64 channels, i64 length",
+            "const float* invstd, const P* weight, const P* bias, const T* residual, const u8* mask, " +
+            "i64 batch, i64 channels, i64 length",
             Norms(false)),
         Kernel(
-            "batch_norm_backward.cu", "batch_norm_backward", "one launch, a slice of channels held in registers", "batch_norm",
-            "T* dx, float* dweight, float* dbias, T* dresidual, const T* dy, const T* x, const float* mean, " +
-            "const float* invstd, const P* weight, const P* bias, const T* residual, i64 batch, i64 channels, i64 length",
-            Norms(false)),
-        Kernel(
-            "batch_norm_backward.cu", "batch_norm_backward_sums", "sums of pieces, added by the last block", "batch_norm",
-            "float* sums, float* dweight, float* dbias, float* partial, u32* counter, const T* dy, const T* x, " +
-            "const float* mean, const float* invstd, const P* weight, const P* bias, const T* residual, i64 batch, " +
-            "i64 channels, i64 length, i64 piece",
+            "batch_norm_backward.cu", "batch_norm_backward_sums", "sums of pieces, added by the last block of a slice; dx too in evaluation", "batch_norm",
+            "T* dx, float* dweight, float* dbias, T* dresidual, float* scratch, u32* counters, const T* dy, " +
+            "const T* x, const float* mean, const float* invstd, const P* weight, const P* bias, " +
+            "const T* residual, const u8* mask, i64 batch, i64 channels, i64 length, i64 piece",
             Norms(false)),
         Kernel(
             "batch_norm_backward.cu", "batch_norm_backward_apply", "dx from given sums", "batch_norm",
-            "T* dx, T* dresidual, const float* sums, const T* dy, const T* x, const float* mean, const float* invstd, " +
-            "const P* weight, const P* bias, const T* residual, i64 batch, i64 channels, i64 length, i64 piece",
+            "T* dx, T* dresidual, float* scratch, const T* dy, const T* x, const float* mean, " +
+            "const float* invstd, const P* weight, const P* bias, const T* residual, i64 batch, i64 channels, " +
+            "i64 length, i64 piece",
             Norms(false)),
+        Kernel(
+            "batch_norm_backward_one_read.cu", "batch_norm_backward_one_read", "one cooperative launch, slices held in shared memory", "batch_norm",
+            "T* dx, float* dweight, float* dbias, T* dresidual, float* scratch, u32* counters, const T* dy, " +
+            "const T* x, const float* mean, const float* invstd, const P* weight, const P* bias, " +
+            "const T* residual, const u8* mask, i64 batch, i64 channels, i64 length, i64 members, i64 share, " +
+            "i64 resident",
+            Norms(false)),
+        Kernel(
+            "batch_norm_backward_small.cu", "batch_norm_backward_small", "one launch, a slice in the registers of a cluster", "batch_norm",
+            "T* dx, float* dweight, float* dbias, T* dresidual, const T* dy, const T* x, const float* mean, " +
+            "const float* invstd, const P* weight, const P* bias, const T* residual, const u8* mask, " +
+            "i64 batch, i64 channels, i64 length, i64 share",
+            Norms(false)),
+        Kernel(
+            "batch_norm_one_read.cu", "batch_norm_one_read", "one cooperative launch, slices held in shared memory", "batch_norm",
+            "T* y, float* mean, float* invstd, float* new_mean, float* new_var, u8* mask, float* scratch, " +
+            "u32* counters, const T* x, const P* weight, const P* bias, const float* running_mean, " +
+            "const float* running_var, const T* residual, i64 batch, i64 channels, i64 length, i64 members, " +
+            "i64 share, i64 resident",
+            Norms(true)),
+        Kernel(
+            "batch_norm_small.cu", "batch_norm_small", "one launch, a slice in the registers of a cluster", "batch_norm",
+            "T* y, float* mean, float* invstd, float* new_mean, float* new_var, u8* mask, const T* x, " +
+            "const P* weight, const P* bias, const float* running_mean, const float* running_var, " +
+            "const T* residual, i64 batch, i64 channels, i64 length, i64 share",
+            Norms(true)),
         Kernel(
             "clip_grad_norm.cu", "clip_grad_norm_sum", "sum of squares of one gradient", "clip_grad_norm",
             "double* partial, const T* grad, i64 count",
@@ -209,10 +231,11 @@ internal static class FileKernels
     [
         .. new[] { DType.F32, DType.BF16 }.SelectMany(dtype => new[]
         {
-            Variant("columns", dtype, Width(dtype)),
-            Variant("columns relu residual", dtype, [Width(dtype), .. ActivationMacros.Of(new Relu())!, Define("RESIDUAL", 1), Define("HELD", forward ? 16 : 8), Define("THREADS", 512)]),
-            Variant("planes relu", dtype, [Width(dtype), .. ActivationMacros.Of(new Relu())!, Define("PLANES", 1), Define("GROUPS", 1)]),
-            Variant("evaluation bare", dtype, Define("VECTOR", 1), Define("TRAINING", 0), Define("AFFINE", 0), Define("GROUPS", 8)),
+            Variant("rows", dtype, Width(dtype)),
+            Variant("rows relu residual", dtype, [Width(dtype), .. ActivationMacros.Of(new Relu())!, Define("RESIDUAL", forward ? 1 : 0), Define("MASK", 1), Define("PACK", 8), Define("HELD", forward ? 1 : 2)]),
+            Variant("rows silu residual", dtype, [Width(dtype), .. ActivationMacros.Of(new Silu())!, Define("RESIDUAL", 1), Define("WIDTH", 4), Define("CLUSTER", 4)]),
+            Variant("planes relu", dtype, [Width(dtype), .. ActivationMacros.Of(new Relu())!, Define("PLANES", 1), Define("HELD", 2)]),
+            Variant("evaluation bare", dtype, Define("VECTOR", 1), Define("TRAINING", 0), Define("AFFINE", 0), Define("WIDTH", 32)),
         }),
     ];
 

@@ -1,129 +1,159 @@
 using GpuEngine.Core.Graph;
-using GpuEngine.Cuda.Runtime;
 
 namespace GpuEngine.Cuda.Launchers;
 
 /// <summary>
-/// batch_norm.cu and batch_norm_backward.cu for f32 and bf16. One launch where a block can hold its slice of channels in
-/// registers, else statistics of pieces and a second launch. Which one depends on the shape alone, so results do not depend on the device.
+/// batch_norm.cu, batch_norm_small.cu and batch_norm_one_read.cu for f32 and bf16. In training: "small" where a slice of channels fits in
+/// the registers of a cluster, else "one_read" where a good part of the slices in work stays in shared memory, else "two_read";
+/// "naive" when asked for. The plan of one_read, and with it the last bits of its results, depends on the device's size; the others do not.
+/// Tuned numbers: "threads", "blocks" (of a multiprocessor), "batch", "width" (vectors of a row of a slice), "held" and "cluster" (small),
+/// "groups" and "margin" (multiprocessors left free; one_read), "piece_blocks" (two_read).
 /// </summary>
 internal static class BatchNormLauncher
 {
-    /// <summary>Positions a thread keeps in registers; the backward pass keeps two or three tensors of each.</summary>
-    private const int ForwardHeld = 16;
-    private const int BackwardHeld = 8;
+    private const string File = "batch_norm.cu";
+
+    /// <summary>u32s of a gate (kernels/common/grid.cuh).</summary>
+    internal const int GateWords = 64;
 
     public static CudaKernel? Forward(Node node, CudaLimits limits)
     {
         var op = (BatchNormOp)node.Op;
-        if (ForwardMacros(node) is not { } macros) return null;
-        var x = node.Inputs[0];
-        Tensor[] vectors = op.Residual ? [x, node.Inputs[^1]] : [x];
-        var held = op.Training ? ForwardHeld : 1;
-        var tile = Tile(x, vectors, held);
-        var defines = tile.Defines(macros);
-        KernelRequest Request(string entry) => new("batch_norm.cu", entry) { Defines = defines };
-        if (op.Training && tile.IsHeld)
-            return new PlannedKernel(node, new LaunchStep(Request("batch_norm_forward"), tile.Whole, ForwardOperands(op), tile.Sizes));
-        var apply = new LaunchStep(Request("batch_norm_apply"), tile.Pieces, ForwardOperands(op), tile.PieceSizes);
-        if (!op.Training) return new PlannedKernel(node, apply);
-        var (running, has) = (FirstRunning(op), op.Running);
-        var statistics = new LaunchStep(
-            Request("batch_norm_statistics"), tile.Pieces,
-            [
-                Operand.Out(1), Operand.Out(2), Operand.Out(3, has), Operand.Out(4, has), Operand.Scratch(), Operand.Counter, Operand.In(0),
-                Operand.In(running, has), Operand.In(running + 1, has),
-            ],
-            tile.PieceSizes);
-        return new PlannedKernel(node, statistics, apply)
-        {
-            ScratchBytes = tile.PieceCount * tile.Channels * 3 * sizeof(float),
-            ExactCost = node.Op.Cost(node) + new Cost(x.Type.Bytes, 0, 0) + tile.PieceCost(3, apply: 4),
-        };
+        if (Macros(node) is not { } macros || Slicings(node, limits) is not { } slicings) return null;
+        if (!op.Training) return Evaluation(node, macros, BatchNormPlan.TwoRead(limits, slicings, 3));
+        if (limits.Variant == "naive") return Naive(node, macros);
+        var small = limits.Allows("small") ? BatchNormPlan.Small(limits, slicings, op.Residual) : null;
+        if (small is not null) return Small(node, macros, small);
+        var oneRead = limits.Allows("one_read") ? BatchNormPlan.OneRead(limits, slicings, 1, limits.Variant == "one_read") : null;
+        if (oneRead is not null) return OneRead(node, limits, macros, oneRead);
+        // A variant that does not fit the shape is as if none were asked for.
+        if (limits.Variant is "small" or "one_read") return Forward(node, limits with { Variant = null });
+        return TwoRead(node, macros, BatchNormPlan.TwoRead(limits, slicings, 3));
     }
 
-    public static CudaKernel? Backward(Node node, CudaLimits limits)
-    {
-        var op = (BatchNormBackwardOp)node.Op;
-        if (BackwardMacros(node) is not { } macros) return null;
-        var x = node.Inputs[1];
-        Tensor[] vectors = op.Residual ? [node.Inputs[0], x, node.Inputs[^1]] : [node.Inputs[0], x];
-        var tile = Tile(x, vectors, BackwardHeld);
-        var defines = tile.Defines(macros);
-        KernelRequest Request(string entry) => new("batch_norm_backward.cu", entry) { Defines = defines };
-        if (tile.IsHeld)
-            return new PlannedKernel(node, new LaunchStep(Request("batch_norm_backward"), tile.Whole, BackwardOperands(op, node), tile.Sizes));
-        Operand[] inputs = BackwardInputs(op, node);
-        // The sums lie before the partial ones.
-        var sumBytes = tile.Channels * 2 * sizeof(float);
-        var sums = new LaunchStep(
-            Request("batch_norm_backward_sums"), tile.Pieces,
-            [Operand.Scratch(), Operand.Out(1, op.Affine), Operand.Out(2, op.Affine), Operand.Scratch(sumBytes), Operand.Counter, .. inputs],
-            tile.PieceSizes);
-        var apply = new LaunchStep(
-            Request("batch_norm_backward_apply"), tile.Pieces,
-            [Operand.Out(0), Operand.Out(node.Outputs.Count - 1, op.Residual), Operand.Scratch(), .. inputs], tile.PieceSizes);
-        var again = vectors.Sum(t => t.Type.Bytes);
-        // In evaluation without parameters there is nothing to sum.
-        if (!op.Training && !op.Affine) return new PlannedKernel(node, apply) { ScratchBytes = sumBytes };
-        return new PlannedKernel(node, sums, apply)
-        {
-            ScratchBytes = sumBytes * (1 + tile.PieceCount),
-            ExactCost = node.Op.Cost(node) + new Cost(again, 0, 0) + tile.PieceCost(2, apply: 10),
-        };
-    }
+    /// <summary>The flag macros of forward and backward alike.</summary>
+    internal static (string Name, string Value) Flag(string name, bool value) => KernelRequest.Define(name, value ? 1 : 0);
 
-    /// <summary>The naive variant, the second oracle: any shape, training only.</summary>
-    public static CudaKernel? NaiveForward(Node node, CudaLimits limits)
+    /// <summary>What may be cut into slices: all tensors of x's type that are accessed.</summary>
+    private static ChannelSlices[]? Slicings(Node node, CudaLimits limits)
     {
         var op = (BatchNormOp)node.Op;
-        if (!op.Training || ForwardMacros(node) is not { } macros) return null;
-        return Naive(node, node.Inputs[0], "batch_norm.cu", "batch_norm_naive", macros, ForwardOperands(op));
+        var x = node.Inputs[0];
+        Tensor[] vectors = op.Residual ? [x, node.Inputs[^1]] : [x];
+        var packed = op.HasMask ? SignMask.Packed(x.Shape, op.ChannelsLast) : 1;
+        return ChannelSlices.Of(x.Type, op.ChannelsLast, vectors, packed, limits.Tuned("threads", 256), limits.Tuned("batch", 4));
     }
 
-    /// <inheritdoc cref="NaiveForward"/>
-    public static CudaKernel? NaiveBackward(Node node, CudaLimits limits)
+    private static PlannedKernel Small(Node node, (string, string)[] macros, BatchNormPlan plan)
     {
-        var op = (BatchNormBackwardOp)node.Op;
-        if (BackwardMacros(node) is not { } macros) return null;
-        return Naive(node, node.Inputs[1], "batch_norm_backward.cu", "batch_norm_backward_naive", macros, BackwardOperands(op, node));
+        var request = new KernelRequest("batch_norm_small.cu", "batch_norm_small")
+        {
+            Defines =
+            [
+                .. plan.Slices.Defines(macros, plan.Blocks), KernelRequest.Define("HELD", plan.Held), KernelRequest.Define("CLUSTER", plan.Members),
+            ],
+        };
+        Operand[] operands = [.. Outputs(node), Mask(node), .. Inputs(node)];
+        return new PlannedKernel(node, new LaunchStep(request, plan.Clusters, operands, [.. plan.Slices.Sizes, plan.Share]))
+        {
+            ExactCost = node.Op.Cost(node) + new Cost(ParameterBytes(node) * (plan.Members - 1), 0, 0),
+        };
     }
 
-    private static PlannedKernel Naive(Node node, Tensor x, string file, string entry, (string, string)[] macros, Operand[] operands)
+    private static PlannedKernel OneRead(Node node, CudaLimits limits, (string, string)[] macros, BatchNormPlan plan)
     {
-        var request = new KernelRequest(file, entry) { Defines = [.. macros, KernelRequest.Define("VECTOR", 1)] };
-        var shape = new LaunchShape(new Dim3((uint)x.Shape[1]), new Dim3(256));
-        return new PlannedKernel(node, new LaunchStep(request, shape, operands, [x.Shape[0], x.Shape[1], x.Shape.Product(2, x.Rank)]));
+        var request = new KernelRequest("batch_norm_one_read.cu", "batch_norm_one_read")
+        {
+            Defines = plan.Slices.Defines(macros, plan.Blocks),
+            DynamicSharedBytes = BatchNormPlan.DynamicShared(limits, plan.Slices, plan.Blocks),
+        };
+        Operand[] operands = [.. Outputs(node), Mask(node), Operand.Scratch(), Operand.Counter, .. Inputs(node)];
+        long[] sizes = [.. plan.Slices.Sizes, plan.Members, plan.Share, plan.Resident];
+        var rows = plan.Members > 1 ? plan.Members * plan.Slices.Channels * 2 * sizeof(float) : 0;
+        var again = plan.Slices.BytesOf(plan.Again) + rows + plan.Members * (ParameterBytes(node) + plan.Slices.Channels * 2 * sizeof(float));
+        return new PlannedKernel(node, new LaunchStep(request, plan.Cooperative(1), operands, sizes))
+        {
+            ScratchBytes = plan.Groups * 2L * plan.Members * plan.Slices.Slots * 2 * sizeof(float),
+            Counters32 = plan.Groups * GateWords,
+            ExactCost = node.Op.Cost(node) + new Cost(again - ParameterBytes(node), rows, 0),
+        };
     }
 
-    private static Operand[] ForwardOperands(BatchNormOp op)
+    private static PlannedKernel TwoRead(Node node, (string, string)[] macros, BatchNormPlan plan)
     {
-        var (running, has) = (FirstRunning(op), op.Running);
-        return
-        [
-            Operand.Out(0), Operand.Out(1), Operand.Out(2), Operand.Out(3, has), Operand.Out(4, has), Operand.In(0), Operand.In(1, op.Affine),
-            Operand.In(2, op.Affine), Operand.In(running, has), Operand.In(running + 1, has), Operand.In(running + (has ? 2 : 0), op.Residual),
-        ];
+        var op = (BatchNormOp)node.Op;
+        var defines = plan.Slices.Defines(macros, plan.Blocks);
+        long[] sizes = [.. plan.Slices.Sizes, plan.Share];
+        var statistics = new LaunchStep(
+            new KernelRequest(File, "batch_norm_statistics") { Defines = defines }, plan.Pieces,
+            [.. Outputs(node).Skip(1), Operand.Scratch(), Operand.Counter, Operand.In(0), .. Running(op)], sizes);
+        var apply = new LaunchStep(
+            new KernelRequest(File, "batch_norm_apply") { Defines = defines }, plan.Pieces, [.. Outputs(node), Mask(node), .. Inputs(node)], sizes);
+        var rows = plan.Members > 1 ? plan.Members * plan.Slices.Channels * 2 * sizeof(float) : 0;
+        var parameters = plan.Members * plan.Slices.Channels * 2 * sizeof(float) + (plan.Members - 1) * ParameterBytes(node);
+        return new PlannedKernel(node, statistics, apply)
+        {
+            ScratchBytes = plan.Slices.Slices * plan.Members * plan.Slices.Slots * 2 * sizeof(float),
+            Counters32 = (int)plan.Slices.Slices,
+            ExactCost = node.Op.Cost(node) + new Cost(node.Inputs[0].Type.Bytes + rows + parameters, rows, 0),
+        };
     }
 
-    private static Operand[] BackwardOperands(BatchNormBackwardOp op, Node node) =>
-    [
-        Operand.Out(0), Operand.Out(1, op.Affine), Operand.Out(2, op.Affine), Operand.Out(node.Outputs.Count - 1, op.Residual),
-        .. BackwardInputs(op, node),
-    ];
+    private static PlannedKernel Evaluation(Node node, (string, string)[] macros, BatchNormPlan plan)
+    {
+        var request = new KernelRequest(File, "batch_norm_apply") { Defines = plan.Slices.Defines(macros, plan.Blocks) };
+        var parameters = ParameterBytes(node) + plan.Slices.Channels * 2 * sizeof(float);
+        return new PlannedKernel(node, new LaunchStep(request, plan.Pieces, [.. Outputs(node), Mask(node), .. Inputs(node)], [.. plan.Slices.Sizes, plan.Share]))
+        {
+            ExactCost = node.Op.Cost(node) + new Cost((plan.Members - 1) * parameters, 0, 0),
+        };
+    }
 
-    private static Operand[] BackwardInputs(BatchNormBackwardOp op, Node node) =>
-    [
-        Operand.In(0), Operand.In(1), Operand.In(2), Operand.In(3), Operand.In(4, op.Affine),
-        Operand.In(5, op.Affine && op.Activation is not null), Operand.In(node.Inputs.Count - 1, op.Residual),
-    ];
+    private static PlannedKernel Naive(Node node, (string, string)[] macros)
+    {
+        var op = (BatchNormOp)node.Op;
+        var (rows, channels, length) = SignMask.View(node.Inputs[0].Shape, op.ChannelsLast);
+        KernelRequest Request(string entry) => new(File, entry) { Defines = [.. macros, KernelRequest.Define("VECTOR", 1)] };
+        var values = new LaunchStep(
+            Request("batch_norm_naive"), new(new((uint)channels), new(256)), [.. Outputs(node), .. Inputs(node)], [rows, channels, length]);
+        if (!op.HasMask) return new PlannedKernel(node, values);
+        var bytes = node.Outputs[^1].Type.Bytes;
+        var mask = new LaunchStep(
+            Request("batch_norm_mask_naive"), new(new((uint)((bytes + 255) / 256)), new(256)), [Mask(node), Operand.Out(0)], [rows, channels, length, bytes]);
+        return new PlannedKernel(node, values, mask);
+    }
 
-    /// <summary>The constants of a forward kernel without its tile; null where the kernels do not fit.</summary>
-    private static (string, string)[]? ForwardMacros(Node node)
+    private static Operand[] Outputs(Node node)
+    {
+        var has = ((BatchNormOp)node.Op).Running;
+        return [Operand.Out(0), Operand.Out(1), Operand.Out(2), Operand.Out(3, has), Operand.Out(4, has)];
+    }
+
+    private static Operand Mask(Node node) => Operand.Out(node.Outputs.Count - 1, ((BatchNormOp)node.Op).HasMask);
+
+    private static Operand[] Inputs(Node node)
+    {
+        var op = (BatchNormOp)node.Op;
+        return [Operand.In(0), Operand.In(1, op.Affine), Operand.In(2, op.Affine), .. Running(op), Operand.In(node.Inputs.Count - 1, op.Residual)];
+    }
+
+    private static Operand[] Running(BatchNormOp op)
+    {
+        var first = FirstRunning(op);
+        return [Operand.In(first, op.Running), Operand.In(first + 1, op.Running)];
+    }
+
+    private static int FirstRunning(BatchNormOp op) => op.Affine ? 3 : 1;
+
+    /// <summary>Bytes of weight and bias.</summary>
+    private static long ParameterBytes(Node node) => ((BatchNormOp)node.Op).Affine ? node.Inputs[1].Type.Bytes + node.Inputs[2].Type.Bytes : 0;
+
+    /// <summary>The constants without those of the plan; null where the kernels do not fit.</summary>
+    private static (string, string)[]? Macros(Node node)
     {
         var op = (BatchNormOp)node.Op;
         var x = node.Inputs[0].Type;
-        if (!Fits(x) || ActivationMacros.Of(op.Activation) is not { } activation) return null;
+        if (x.DType is not (DType.F32 or DType.BF16) || x.Elements == 0 || ActivationMacros.Of(op.Activation) is not { } activation) return null;
         if (op.Affine && node.Inputs[1].DType != node.Inputs[2].DType) return null;
         if (op.Running && (node.Inputs[FirstRunning(op)].DType != DType.F32 || node.Inputs[FirstRunning(op) + 1].DType != DType.F32)) return null;
         var weight = op.Affine ? node.Inputs[1].DType : DType.F32;
@@ -131,35 +161,9 @@ internal static class BatchNormLauncher
         return
         [
             KernelRequest.Define("DTYPE", x.DType), KernelRequest.Define("PARAM_DTYPE", weight), Flag("AFFINE", op.Affine), Flag("RESIDUAL", op.Residual),
-            Flag("RUNNING", op.Running), Flag("TRAINING", op.Training), Flag("UNBIASED", op.UnbiasedRunning),
+            Flag("RUNNING", op.Running), Flag("TRAINING", op.Training), Flag("UNBIASED", op.UnbiasedRunning), Flag("MASK", op.HasMask),
             KernelRequest.Define("MOMENTUM", (float)op.Momentum), KernelRequest.Define("EPS", (float)op.Eps), .. activation,
+            .. op.HasMask ? new[] { KernelRequest.Define("PACK", SignMask.Packed(x.Shape, op.ChannelsLast)) } : [],
         ];
     }
-
-    /// <inheritdoc cref="ForwardMacros"/>
-    private static (string, string)[]? BackwardMacros(Node node)
-    {
-        var op = (BatchNormBackwardOp)node.Op;
-        var x = node.Inputs[1].Type;
-        if (!Fits(x) || ActivationMacros.Of(op.Activation) is not { } activation) return null;
-        var weight = op.Affine ? node.Inputs[4].DType : DType.F32;
-        if (weight == DType.F64 || (op.Affine && op.Activation is not null && node.Inputs[5].DType != weight)) return null;
-        // The identity is no activation to the kernel, but the op then still has the operands of one.
-        if (op.Residual && op.Activation is null or Identity) return null;
-        return
-        [
-            KernelRequest.Define("DTYPE", x.DType), KernelRequest.Define("PARAM_DTYPE", weight), Flag("AFFINE", op.Affine), Flag("RESIDUAL", op.Residual),
-            Flag("TRAINING", op.Training), .. activation,
-        ];
-    }
-
-    private static ChannelTile Tile(Tensor x, Tensor[] vectors, int held) =>
-        ChannelTile.Of(x.Shape[0], x.Shape[1], x.Shape.Product(2, x.Rank), x.DType, vectors, held);
-
-    /// <summary>Where running_mean stands among the inputs.</summary>
-    private static int FirstRunning(BatchNormOp op) => op.Affine ? 3 : 1;
-
-    private static bool Fits(TensorType x) => x.DType is DType.F32 or DType.BF16 && x.Elements > 0;
-
-    private static (string, string) Flag(string name, bool value) => KernelRequest.Define(name, value ? 1 : 0);
 }

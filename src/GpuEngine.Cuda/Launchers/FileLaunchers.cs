@@ -15,7 +15,7 @@ internal static class FileLaunchers
         CudaKernels.Register<MaxoutOp>(ActivationLauncher.Maxout);
         CudaKernels.Register<MaxoutBackwardOp>(ActivationLauncher.MaxoutBackward);
         CudaKernels.Register<BatchNormOp>(BatchNormLauncher.Forward);
-        CudaKernels.Register<BatchNormBackwardOp>(BatchNormLauncher.Backward);
+        CudaKernels.Register<BatchNormBackwardOp>(BatchNormBackwardLauncher.Create);
         CudaKernels.Register<CrossEntropyOp>(CrossEntropyLauncher.Forward);
         CudaKernels.Register<CrossEntropyBackwardOp>(CrossEntropyLauncher.Backward);
         CudaKernels.Register<AdamOp>(OptimizerLauncher.Create);

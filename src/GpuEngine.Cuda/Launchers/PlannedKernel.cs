@@ -57,12 +57,15 @@ internal sealed class PlannedKernel : CudaKernel
     {
         _steps = steps;
         Requests = [.. steps.Select(s => s.Request)];
-        CounterBytes = steps.Any(s => s.Operands.Contains(Operand.Counter)) ? sizeof(uint) : 0;
+        Counters32 = steps.Any(s => s.Operands.Contains(Operand.Counter)) ? 1 : 0;
     }
 
     public override IReadOnlyList<KernelRequest> Requests { get; }
 
-    public override int CounterBytes { get; }
+    public override int CounterBytes => Counters32 * sizeof(uint);
+
+    /// <summary>How many u32s <see cref="OperandKind.Counter"/> shows; one where a launch has that operand.</summary>
+    public int Counters32 { get; init; }
 
     public override long WorkspaceBytes => ScratchBytes;
 

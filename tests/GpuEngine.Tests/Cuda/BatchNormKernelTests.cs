@@ -5,54 +5,67 @@ using Xunit;
 namespace GpuEngine.Tests.Cuda;
 
 /// <summary>
-/// The naive batch_norm kernels as second oracle of the fast ones, on the same device and in the same dtype: each planned and run
-/// by itself, so that a shape reaches exactly one variant.
+/// The variants of batch_norm and its gradient against the naive kernels, on the same device and in the same dtype: each planned and run by
+/// itself, with a device small enough that groups of several blocks go through several rounds.
 /// </summary>
 [Collection("device")]
 public class BatchNormKernelTests(DeviceUnderTest under) : IClassFixture<DeviceUnderTest>
 {
     /// <summary>
-    /// Both variants work in f32; sums of up to 9000 numbers in another order differ by a few roundings of the largest result.
+    /// Both kernels work in f32; sums of up to 9000 numbers in another order differ by a few roundings of the largest result.
     /// </summary>
     private const double Tolerance = 2e-5;
 
-    public static TheoryData<int[], string> Shapes => new()
+    /// <summary>bf16 results may fall on either side of a rounding: one unit of the last place of the largest.</summary>
+    private const double RoundedTolerance = 1.0 / 128;
+
+    /// <summary>Shape, channels last, activation with a residual ("relu" keeps sign bits), variant, tuned numbers.</summary>
+    public static TheoryData<int[], bool, string, string, string> Cases => new()
     {
-        { [2, 1], "batch_norm_forward" }, { [37, 19], "batch_norm_forward" }, { [128, 512], "batch_norm_forward" }, { [256, 24], "batch_norm_forward" },
-        { [9000, 4], "batch_norm_statistics" }, { [3, 70, 8, 8], "batch_norm_forward" }, { [6, 2, 50, 60], "batch_norm_statistics" },
+        // Rows of channels in the registers of one block, of two, of four; odd channels by scalars; half a slice; a batch that ends early.
+        { [3, 1], false, "silu+", "small", "" }, { [37, 19], false, "relu+", "small", "" }, { [128, 72], false, "relu+", "small", "" },
+        { [300, 24], false, "silu+", "small", "width=8" }, { [5, 9, 7, 40], true, "relu+", "small", "width=4" }, { [1000, 36], false, "relu", "small", "width=8 held=1" },
+        { [523, 12], false, "none", "small", "" }, { [256, 2], false, "relu+", "small", "batch=2" },
+        // Planes: vectors of 4 and 1, one block and two.
+        { [3, 5, 4, 4], false, "relu+", "small", "" }, { [2, 3, 7, 7], false, "relu+", "small", "" }, { [5, 3, 34, 36], false, "silu+", "small", "" },
+        { [6, 2, 2, 6], false, "relu+", "small", "" }, { [4, 2, 50, 60], false, "relu", "small", "held=1" },
+        // Everything resident: one round and several; a last slice that is half empty; blocks with nothing; a group of one.
+        { [600, 40], false, "relu+", "one_read", "width=2" }, { [3, 10, 23, 72], true, "relu+", "one_read", "" }, { [400, 72], false, "silu+", "one_read", "groups=1" },
+        { [90, 7], false, "relu+", "one_read", "" }, { [9, 5, 16, 16], false, "relu+", "one_read", "" }, { [3, 4, 7, 9], false, "relu", "one_read", "" },
+        { [64, 96], false, "none", "one_read", "groups=2" }, { [2, 3, 14, 14], false, "relu+", "one_read", "groups=3" },
+        // Part of it read again: shared memory for two chunks of a tensor.
+        { [1500, 20], false, "relu+", "one_read", "shared=14 threads=64 width=4" }, { [901, 72], false, "silu+", "one_read", "shared=14 threads=64" },
+        { [7, 3, 40, 48], false, "relu+", "one_read", "shared=10 threads=64" }, { [5, 2, 33, 31], false, "silu+", "one_read", "shared=3 threads=64" },
+        // Read twice: one piece, several.
+        { [60, 24], false, "relu+", "two_read", "" }, { [3000, 12], false, "relu+", "two_read", "piece_blocks=8" }, { [999, 5], false, "silu+", "two_read", "piece_blocks=9" },
+        { [3, 2, 50, 60], false, "relu+", "two_read", "piece_blocks=6" }, { [4, 11, 30, 24], true, "none", "two_read", "piece_blocks=20" },
     };
 
     [Theory]
-    [MemberData(nameof(Shapes))]
-    public void Fast_variants_agree_with_the_naive_one(int[] shape, string first)
+    [MemberData(nameof(Cases))]
+    public void Every_variant_agrees_with_the_naive_one(int[] shape, bool channelsLast, string activation, string variant, string tuning)
     {
-        var x = F.Input("x", DType.F32, new Shape(shape));
-        var channel = new Shape(shape[1]);
-        Tensor Parameter(string name) => F.Input(name, DType.F32, channel);
-        var op = new BatchNormOp(true, 0.1, 1e-5, true, true, new Silu(), Residual: true);
-        var node = op.Apply(x, Parameter("w"), Parameter("b"), Parameter("m"), Parameter("v"), F.Input("r", DType.F32, x.Shape));
-        var random = new System.Random(3);
-        double[][] inputs = [.. node.Inputs.Select(t => Values(random, t.Type.Elements))];
-        var fast = BatchNormLauncher.Forward(node, new CudaLimits())!;
-        Assert.Equal(first, fast.Requests[0].Entry);
-        var forward = Compare(fast, BatchNormLauncher.NaiveForward(node, new CudaLimits())!, inputs);
+        foreach (var dtype in new[] { DType.F32, DType.BF16 })
+        {
+            var forward = Forward(shape, channelsLast, activation, dtype);
+            var inputs = Values(forward);
+            var limits = Limits(variant, tuning);
+            var fast = (PlannedKernel)BatchNormLauncher.Forward(forward, limits)!;
+            Assert.Contains(variant == "two_read" ? "statistics" : variant, fast.Requests[0].Entry, StringComparison.Ordinal);
+            var results = Compare(fast, BatchNormLauncher.Forward(forward, Limits("naive"))!, inputs);
 
-        var backward = new BatchNormBackwardOp(true, true, new Silu(), true).Apply(
-            F.Input("dy", DType.F32, x.Shape), x, node.Outputs[1], node.Outputs[2], node.Inputs[1], node.Inputs[2], node.Inputs[5]);
-        double[][] more = [Values(random, x.Type.Elements), inputs[0], forward[1], forward[2], inputs[1], inputs[2], inputs[5]];
-        Compare(BatchNormLauncher.Backward(backward, new CudaLimits())!, BatchNormLauncher.NaiveBackward(backward, new CudaLimits())!, more);
-    }
+            var backward = Backward(forward);
+            var gradients = (PlannedKernel)BatchNormBackwardLauncher.Create(backward, limits)!;
+            Assert.Contains(variant == "two_read" ? "sums" : variant, gradients.Requests[0].Entry, StringComparison.Ordinal);
+            double[][] given = [.. backward.Inputs.Select((t, i) => i is 2 or 3 ? results[i - 1] : i == 0 ? Values(t, 5) : Given(t))];
+            Compare(gradients, BatchNormBackwardLauncher.Create(backward, Limits("naive"))!, given);
 
-    [Theory]
-    [InlineData(1)]
-    [InlineData(132)]
-    public void The_plan_does_not_depend_on_the_device(int multiprocessors)
-    {
-        var x = F.Input("x", DType.F32, [3000, 64]);
-        var node = new BatchNormOp(true, 0.1, 1e-5, false, false).Apply(x);
-        var plan = (PlannedKernel)BatchNormLauncher.Forward(node, new CudaLimits { Multiprocessors = multiprocessors })!;
-        var usual = (PlannedKernel)BatchNormLauncher.Forward(node, new CudaLimits())!;
-        Assert.Equal(usual.Steps.Select(s => s.Shape), plan.Steps.Select(s => s.Shape));
+            double[] Given(Tensor t)
+            {
+                var at = forward.Inputs.ToList().IndexOf(t);
+                return at >= 0 ? inputs[at] : results[forward.Outputs.ToList().IndexOf(t)];
+            }
+        }
     }
 
     [Fact]
@@ -61,7 +74,37 @@ public class BatchNormKernelTests(DeviceUnderTest under) : IClassFixture<DeviceU
         var limits = new CudaLimits();
         Assert.Null(CudaKernels.Create(new BatchNormOp(true, 0.1, 1e-5, false, false).Apply(F.Input("x", DType.F64, [4, 4])), limits));
         Assert.Null(CudaKernels.Create(new BatchNormOp(true, 0.1, 1e-5, false, false).Apply(F.Input("x", DType.F32, [0, 4])), limits));
+        Assert.Null(CudaKernels.Create(new BatchNormOp(true, 0.1, 1e-5, false, false, ChannelsLast: true).Apply(F.Input("x", DType.BF16, [3, 0, 4])), limits));
     }
+
+    /// <summary>Four multiprocessors; "shared" stands for so many KiB of shared memory in a block.</summary>
+    internal static CudaLimits Limits(string? variant, string tuning = "")
+    {
+        var numbers = tuning.Split(' ', StringSplitOptions.RemoveEmptyEntries).Select(p => p.Split('=')).ToDictionary(p => p[0], p => int.Parse(p[1]));
+        var limits = new CudaLimits { Multiprocessors = 4, Variant = variant, Tuning = numbers };
+        return numbers.TryGetValue("shared", out var kilobytes) ? limits with { SharedBytesPerBlockOptIn = 2048 * kilobytes } : limits;
+    }
+
+    /// <summary>A training node with everything; a "+" after the activation's name adds a residual.</summary>
+    internal static Node Forward(int[] shape, bool channelsLast, string activation, DType dtype)
+    {
+        var x = F.Input("x", dtype, new Shape(shape));
+        Tensor Parameter(string name) => F.Input(name, DType.F32, [channelsLast ? shape[^1] : shape[1]]);
+        Activation? f = activation.TrimEnd('+') switch { "relu" => new Relu(), "silu" => new Silu(), _ => null };
+        var residual = activation.EndsWith('+');
+        var op = new BatchNormOp(true, 0.1, 1e-5, true, true, f, Residual: residual, ChannelsLast: channelsLast);
+        Tensor[] last = residual ? [F.Input("r", dtype, x.Shape)] : [];
+        return op.Apply([x, Parameter("w"), Parameter("b"), Parameter("m"), Parameter("v"), .. last]);
+    }
+
+    /// <summary>The gradient op of a training node, as autodiff records it.</summary>
+    internal static Node Backward(Node forward)
+    {
+        var dy = F.Input("dy", forward.Inputs[0].DType, forward.Inputs[0].Shape);
+        return Autodiff.VectorJacobian([forward.Outputs[0]], [dy], [forward.Inputs[0]])[0]!.Node;
+    }
+
+    internal static double[][] Values(Node node) => [.. node.Inputs.Select((t, i) => Values(t, i))];
 
     private double[][] Compare(CudaKernel fast, CudaKernel naive, double[][] inputs)
     {
@@ -69,17 +112,28 @@ public class BatchNormKernelTests(DeviceUnderTest under) : IClassFixture<DeviceU
         for (var k = 0; k < expected.Length; k++)
         {
             var largest = expected[k].Max(Math.Abs);
+            var tolerance = fast.Node.Outputs[k].DType switch { DType.F32 => Tolerance, DType.BF16 => RoundedTolerance, _ => 0 };
             for (var i = 0; i < expected[k].Length; i++)
             {
                 Assert.True(
-                    Math.Abs(actual[k][i] - expected[k][i]) <= Tolerance * largest,
-                    $"{fast.Requests[0].Entry}, output {k}[{i}]: {actual[k][i]} instead of {expected[k][i]}");
+                    Math.Abs(actual[k][i] - expected[k][i]) <= tolerance * largest,
+                    $"{fast.Requests[0].Entry} {fast.Node.Outputs[k]}, output {k}[{i}]: {actual[k][i]} instead of {expected[k][i]}");
             }
         }
 
+        under.AssertNothingFound();
         return expected;
     }
 
-    /// <summary>In [0.5, 4): away from 0, so that variances are usable as they are and means are not small beside deviations.</summary>
-    private static double[] Values(System.Random random, long count) => [.. Enumerable.Range(0, (int)count).Select(_ => 0.5 + 3.5 * random.NextDouble())];
+    /// <summary>
+    /// x and the parameters in [0.5, 4): away from 0, so that variances are usable as they are and means are not small beside deviations. The
+    /// residual and dy in steps of 1/8 of either sign: with an x that is rounded to f32, no pre-activation lies at the kink of relu.
+    /// </summary>
+    private static double[] Values(Tensor tensor, int index)
+    {
+        var random = new System.Random(index + 3);
+        return tensor.Type.DType == DType.F32 && tensor.Rank == 1 || index == 0
+            ? [.. Enumerable.Range(0, (int)tensor.Type.Elements).Select(_ => 0.5 + 3.5 * random.NextDouble())]
+            : [.. Enumerable.Range(0, (int)tensor.Type.Elements).Select(_ => (random.Next(33) - 16) / 8.0)];
+    }
 }

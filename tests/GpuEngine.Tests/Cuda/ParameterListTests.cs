@@ -48,7 +48,9 @@ public class ParameterListTests
         }
     }
 
-    /// <summary>The launchers of all samples in both dtypes, and the naive variants, planned without a device.</summary>
+    private static readonly string[] Variants = ["naive", "small", "one_read", "two_read"];
+
+    /// <summary>The launchers of all samples in both dtypes, and their variants by name, planned without a device.</summary>
     internal static IEnumerable<PlannedKernel> Planned()
     {
         var limits = new CudaLimits();
@@ -60,8 +62,11 @@ public class ParameterListTests
                 foreach (var node in Traversal.Ancestors([.. instance.Outputs.Concat(instance.Gradients).Select(o => o.Tensor)]))
                 {
                     if (CudaKernels.Create(node, limits) is PlannedKernel kernel) yield return kernel;
-                    if (node.Op is BatchNormOp && BatchNormLauncher.NaiveForward(node, limits) is PlannedKernel forward) yield return forward;
-                    if (node.Op is BatchNormBackwardOp && BatchNormLauncher.NaiveBackward(node, limits) is PlannedKernel backward) yield return backward;
+                    if (node.Op is not (BatchNormOp or BatchNormBackwardOp)) continue;
+                    foreach (var variant in Variants)
+                    {
+                        if (CudaKernels.Create(node, limits with { Variant = variant }) is PlannedKernel one) yield return one;
+                    }
                 }
             }
         }
@@ -83,7 +88,7 @@ public class ParameterListTests
 
             Assert.True(type.EndsWith('*'), $"{context}: address {parameters[i]}");
             var element = type.TrimEnd('*').Replace("const ", "", StringComparison.Ordinal).Trim();
-            var macro = Regex.Match(KernelSources.Text(step.Request.Source), $@"using {element} = (\w+);").Groups[1].Value;
+            var macro = Regex.Match(WithHeaders(step.Request.Source), $@"using {element} = (\w+);").Groups[1].Value;
             if (macro.Length > 0) element = step.Request.Defines.LastOrDefault(d => d.Name == macro).Value ?? Default(step.Request.Source, macro);
             var operand = step.Operands[i];
             var expected = operand.Kind switch
@@ -109,7 +114,14 @@ public class ParameterListTests
     /// <summary>What a macro is when nobody defines it, or the name itself.</summary>
     private static string Default(string file, string name)
     {
-        var match = Regex.Match(KernelSources.Text(file), $@"#define {name} (\w+)");
+        var match = Regex.Match(WithHeaders(file), $@"#define {name} (\w+)");
         return match.Success ? match.Groups[1].Value : name;
+    }
+
+    /// <summary>A source, then the headers that it includes itself: kernels of one family share their parameters' names.</summary>
+    private static string WithHeaders(string file)
+    {
+        var text = KernelSources.Text(file);
+        return text + string.Concat(Regex.Matches(text, "#include \"([^\"]+)\"").Select(m => KernelSources.Headers[m.Groups[1].Value]));
     }
 }

@@ -38,7 +38,8 @@ public static class FuseActivations
         using var scope = Scope.Restore(fusion.Norm.Scope);
         Tensor[] residual = fusion.Residual is null ? [] : [map[fusion.Residual]];
         var fused = fusion.Op.Apply([.. fusion.Norm.Inputs.Select(t => map[t]), .. residual]).Outputs;
-        for (var i = 1; i < fused.Count; i++) map[fusion.Norm.Outputs[i]] = fused[i];
+        // A fused op may have a mask behind the outputs of the norm; only its own gradient reads it.
+        for (var i = 1; i < fusion.Norm.Outputs.Count; i++) map[fusion.Norm.Outputs[i]] = fused[i];
         map[fusion.Last.Outputs[0]] = fused[0];
     }
 

@@ -26,7 +26,7 @@ internal abstract unsafe class BatchNormBackward<T, TVec, TSimd> : CpuKernel, IB
     {
         _op = (BatchNormBackwardOp)node.Op;
         var x = node.Inputs[1].Shape;
-        (Samples, Channels, Places) = (x[0], x[1], (int)x.Product(2, x.Rank));
+        (Samples, Channels, Places) = SignMask.View(x, _op.ChannelsLast);
         Padded = (Channels + 15) / 16 * 16;
         // In evaluation the statistics are constants, and nothing flows through them.
         _minusShare = _op.Training && x.Elements > 0 ? T.CreateTruncating(-1.0 / ((double)Samples * Places)) : T.Zero;

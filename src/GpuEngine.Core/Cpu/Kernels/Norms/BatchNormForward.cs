@@ -30,7 +30,7 @@ internal abstract unsafe class BatchNormForward<T, TVec, TSimd> : CpuKernel, IBa
     {
         _op = (BatchNormOp)node.Op;
         var x = node.Inputs[0].Shape;
-        (Samples, Channels, Places) = (x[0], x[1], (int)x.Product(2, x.Rank));
+        (Samples, Channels, Places) = SignMask.View(x, _op.ChannelsLast);
         Padded = (Channels + 15) / 16 * 16;
         Count = (long)Samples * Places;
         _eps = T.CreateTruncating(_op.Eps);

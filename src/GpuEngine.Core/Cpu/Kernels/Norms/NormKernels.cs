@@ -24,16 +24,34 @@ internal static class NormKernels
 
     public static void Register()
     {
-        CpuKernels.Register<BatchNormOp>((node, workers) =>
-            node.Op is BatchNormOp op ? Create<BatchNormMaker>(node, workers, op.Activation, op.Residual) : null);
-        CpuKernels.Register<BatchNormBackwardOp>((node, workers) =>
-            node.Op is BatchNormBackwardOp op ? Create<BatchNormBackwardMaker>(node, workers, op.Activation, op.Residual) : null);
+        CpuKernels.Register<BatchNormOp>(BatchNorm);
+        CpuKernels.Register<BatchNormBackwardOp>(BatchNormGradient);
         CpuKernels.Register<GroupNormOp>(RowNorm);
         CpuKernels.Register<LayerNormOp>(RowNorm);
         CpuKernels.Register<InstanceNormOp>(RowNorm);
         CpuKernels.Register<RmsNormOp>(RowNorm);
         CpuKernels.Register<RowNormBackwardOp>((node, workers) =>
             Create<RowNormBackwardMaker>(node, workers, ((RowNormBackwardOp)node.Op).Of.Activation, false));
+    }
+
+    private static CpuKernel? BatchNorm(Node node, int workers)
+    {
+        var op = (BatchNormOp)node.Op;
+        var kernel = Create<BatchNormMaker>(node, workers, op.Activation, op.Residual);
+        return kernel is null || !op.HasMask ? kernel
+            : node.Inputs[0].DType == DType.F32 ? new BatchNormMaskWriter<float>(node, kernel) : new BatchNormMaskWriter<double>(node, kernel);
+    }
+
+    private static CpuKernel? BatchNormGradient(Node node, int workers)
+    {
+        var op = (BatchNormBackwardOp)node.Op;
+        if (!op.Mask) return Create<BatchNormBackwardMaker>(node, workers, op.Activation, op.Residual);
+        // dz is a result and is made first; what remains is the gradient without an activation.
+        var plain = op with { Activation = null, Residual = false, Mask = false };
+        var rest = plain.Apply([.. node.Inputs.SkipLast(1)]);
+        var kernel = Create<BatchNormBackwardMaker>(rest, workers, null, false);
+        return kernel is null ? null
+            : node.Inputs[0].DType == DType.F32 ? new BatchNormMaskReader<float>(node, kernel) : new BatchNormMaskReader<double>(node, kernel);
     }
 
     private static CpuKernel? RowNorm(Node node, int workers) => Create<RowNormMaker>(node, workers, ((RowNormOp)node.Op).Activation, false);
@@ -96,7 +114,7 @@ internal static class NormKernels
             where TVec : struct
             where TSimd : struct, ISimd<TVec, T>
             where TActivation : struct, IFusedActivation<T>
-            where TResidual : struct, IConstant => IsFlat(node.Inputs[0].Shape)
+            where TResidual : struct, IConstant => IsFlat(node.Inputs[0].Shape, ((BatchNormOp)node.Op).ChannelsLast)
             ? new BatchNormColumns<T, TVec, TSimd, TActivation, TResidual>(node, activation)
             : new BatchNormPlanes<T, TVec, TSimd, TActivation, TResidual>(node, activation, workers);
     }
@@ -108,7 +126,7 @@ internal static class NormKernels
             where TVec : struct
             where TSimd : struct, ISimd<TVec, T>
             where TActivation : struct, IFusedActivation<T>
-            where TResidual : struct, IConstant => IsFlat(node.Inputs[0].Shape)
+            where TResidual : struct, IConstant => IsFlat(node.Inputs[0].Shape, ((BatchNormBackwardOp)node.Op).ChannelsLast)
             ? new BatchNormColumnsBackward<T, TVec, TSimd, TActivation, TResidual>(node, activation)
             : new BatchNormPlanesBackward<T, TVec, TSimd, TActivation, TResidual>(node, activation, workers);
     }
@@ -137,6 +155,6 @@ internal static class NormKernels
             : new RowNormBackward<T, TVec, TSimd, TActivation, N0>(node, activation);
     }
 
-    /// <summary>[N, C], or more axes of one place each.</summary>
-    private static bool IsFlat(Shape x) => x.Product(2, x.Rank) == 1;
+    /// <summary>Rows of channels: [N, C], [N, C, 1, ...] or [N, ..., C].</summary>
+    private static bool IsFlat(Shape x, bool channelsLast) => channelsLast || x.Product(2, x.Rank) == 1;
 }

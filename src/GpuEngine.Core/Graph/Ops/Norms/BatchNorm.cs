@@ -1,17 +1,18 @@
 namespace GpuEngine.Core.Graph;
 
 /// <summary>
-/// Batch normalisation over every axis but the second (Ioffe and Szegedy 2015, algorithm 1), with an optional fused residual
-/// and activation: y = activation((x - mean) invstd weight + bias + residual).
-/// Inputs: x [N, C, ...], then weight [C] and bias [C] if Affine, then running_mean [C] and running_var [C] if Running, then
-/// residual (x's type) if Residual.
-/// Outputs: y, the mean [C] and 1/sqrt(var + eps) [C] that were used, and the updated running_mean and running_var if Running.
+/// Batch normalisation over every axis but the second, or but the last if ChannelsLast (Ioffe and Szegedy 2015, algorithm 1), with an
+/// optional fused residual and activation: y = activation((x - mean) invstd weight + bias + residual).
+/// Inputs: x [N, C, ...] or [N, ..., C], then weight [C] and bias [C] if Affine, then running_mean [C] and running_var [C] if Running,
+/// then residual (x's type) if Residual.
+/// Outputs: y, the mean [C] and 1/sqrt(var + eps) [C] that were used, the updated running_mean and running_var if Running, and if
+/// <see cref="HasMask"/> the sign bits that the gradient needs (<see cref="SignMask"/>) in place of the residual.
 /// Training normalises with the biased batch variance; the running variance takes the unbiased one (m/(m-1), paper and torch)
 /// unless <paramref name="UnbiasedRunning"/> is false. Evaluation uses the running statistics and leaves them as they are.
 /// </summary>
 public sealed record BatchNormOp(
     bool Training, double Momentum, double Eps, bool Affine, bool Running, Activation? Activation = null, bool UnbiasedRunning = true,
-    bool Residual = false) : FusedOp
+    bool Residual = false, bool ChannelsLast = false) : FusedOp
 {
     internal static readonly OpSpec Spec = new("batch_norm", "normalises each channel over the batch and all places")
     {
@@ -26,57 +27,67 @@ public sealed record BatchNormOp(
             new("momentum", 0.1, "share of the batch statistics in the update of the running ones"),
             new("eps", 1e-5, "added to the variance inside the root"),
             new("unbiased", true, "running_var takes the unbiased variance (torch); false takes the biased one"),
+            new("channels_last", false, "the channels are the last axis, [N, ..., C]"),
         ],
         Build = call => Named(F.BatchNorm(
             call["input"], call.Optional("running_mean"), call.Optional("running_var"), call.Optional("weight"), call.Optional("bias"),
-            call.Flag("training"), call.Number("momentum"), call.Number("eps"), null, call.Flag("unbiased"))),
+            call.Flag("training"), call.Number("momentum"), call.Number("eps"), null, call.Flag("unbiased"),
+            channelsLast: call.Flag("channels_last"))),
         Samples =
         [
             new() { ["input"] = Sample.Normal(6, 5), Attributes = { ["training"] = true } },
             new() { ["input"] = Sample.Normal(7, 19), ["weight"] = Sample.Normal(19), ["bias"] = Sample.Normal(19), ["running_mean"] = Sample.Normal(19), ["running_var"] = Sample.Uniform(0.5, 2, 19), Attributes = { ["training"] = true } },
             new() { ["input"] = Sample.Normal(3, 4, 5, 3), ["weight"] = Sample.Normal(4), ["bias"] = Sample.Normal(4), ["running_mean"] = Sample.Normal(4), ["running_var"] = Sample.Uniform(0.5, 2, 4), Attributes = { ["training"] = true, ["momentum"] = 0.3, ["unbiased"] = false } },
             new() { ["input"] = Sample.Normal(3, 4, 5, 3), ["weight"] = Sample.Normal(4), ["bias"] = Sample.Normal(4), ["running_mean"] = Sample.Normal(4), ["running_var"] = Sample.Uniform(0.5, 2, 4) },
+            new() { ["input"] = Sample.Normal(2, 5, 3, 6), ["weight"] = Sample.Normal(6), ["bias"] = Sample.Normal(6), ["running_mean"] = Sample.Normal(6), ["running_var"] = Sample.Uniform(0.5, 2, 6), Attributes = { ["training"] = true, ["channels_last"] = true } },
+            new() { ["input"] = Sample.Normal(3, 4, 7), ["running_mean"] = Sample.Normal(7), ["running_var"] = Sample.Uniform(0.5, 2, 7), Attributes = { ["channels_last"] = true } },
         ],
     };
 
     public override string Name => "batch_norm";
 
+    /// <summary>
+    /// Whether the op keeps one bit per element for its gradient: where a residual is added, the sign of z cannot be made again from x,
+    /// and one bit takes the place of the residual in memory and in the backward pass.
+    /// </summary>
+    public bool HasMask => Training && Residual && Activation is Relu;
+
     public override TensorType[] Infer(IReadOnlyList<TensorType> inputs)
     {
         var x = inputs[0];
-        if (!x.DType.IsFloat() || x.Shape.Rank < 2) throw Mismatch(Name, "a float tensor [N, C, ...]", inputs);
-        var channel = StatisticsType(x);
+        if (!x.DType.IsFloat() || x.Shape.Rank < 2) throw Mismatch(Name, ChannelsLast ? "a float tensor [N, ..., C]" : "a float tensor [N, C, ...]", inputs);
+        var channel = StatisticsType(x, ChannelsLast);
+        var channels = channel.Shape[0];
         if (Residual && inputs[^1] != x)
             throw new ShapeException($"batch_norm: the residual must have the type of the input, {x}, but is {inputs[^1]}.");
         foreach (var input in inputs.Skip(1).Take(ChannelInputs))
         {
             if (input.Shape != channel.Shape || !input.DType.IsFloat())
-                throw new ShapeException($"batch_norm: an input of shape {x.Shape} has {x.Shape[1]} channels and needs parameters of shape {channel.Shape}, but got {input}.");
+                throw new ShapeException($"batch_norm: an input of shape {x.Shape} has {channels} channels and needs parameters of shape {channel.Shape}, but got {input}.");
         }
 
-        var values = x.Elements / Math.Max(x.Shape[1], 1);
+        var values = x.Elements / Math.Max(channels, 1);
         if (Training && values < 2 && x.Elements > 0)
             throw new ShapeException($"batch_norm: training needs more than one value per channel, but the input {x.Shape} has one; use a larger batch or group_norm.");
         if (!Training && !Running) throw new ShapeException("batch_norm: evaluation needs running_mean and running_var.");
-        return Running ? [x, channel, channel, channel, channel] : [x, channel, channel];
+        TensorType[] mask = HasMask ? [SignMask.TypeOf(x.Shape, ChannelsLast)] : [];
+        return Running ? [x, channel, channel, channel, channel, .. mask] : [x, channel, channel, .. mask];
     }
 
     public override Tensor[] Decompose(IReadOnlyList<Tensor> inputs)
     {
-        var (x, statistics) = (inputs[0], StatisticsType(inputs[0].Type).DType);
+        var (x, statistics) = (inputs[0], NormArguments.StatisticsOf(inputs[0].DType));
         if (Activation is not null || Residual)
         {
             var plain = (this with { Activation = null, Residual = false }).Apply([.. inputs.Take(1 + ChannelInputs)]).Outputs;
             var z = F.Cast(plain[0], statistics);
             if (Residual) z += F.Cast(inputs[^1], statistics);
-            if (Activation is not null) z = Activation.On(z);
-            return [F.Cast(z, x.DType), .. plain.Skip(1)];
+            var y1 = Activation is null ? z : Activation.On(z);
+            return [F.Cast(y1, x.DType), .. plain.Skip(1), .. HasMask ? new[] { SignMask.Pack(z, ChannelsLast) } : []];
         }
 
         var (runningMean, runningVar) = Running ? (inputs[FirstRunning], inputs[FirstRunning + 1]) : (null, null);
-        var axes = (Ints)Enumerable.Range(0, x.Rank).Where(a => a != 1).ToArray();
-        Shape column = [1, x.Shape[1], .. Enumerable.Repeat(1, x.Rank - 2)];
-        Shape flat = [x.Shape[1]];
+        var (axes, column, flat) = Layout(x.Shape, ChannelsLast);
         var wide = F.Cast(x, statistics);
         Tensor mean, variance;
         if (Training && x.Type.Elements == 0)
@@ -101,7 +112,7 @@ public sealed record BatchNormOp(
         y = F.Cast(y, x.DType);
         if (!Running) return [y, mean, invstd];
         if (!Training || x.Type.Elements == 0) return [y, mean, invstd, F.Cast(runningMean!, statistics), F.Cast(runningVar!, statistics)];
-        var count = (double)x.Type.Elements / x.Shape[1];
+        var count = (double)x.Type.Elements / flat[0];
         var newVar = UnbiasedRunning ? variance * (count / (count - 1)) : variance;
         return [y, mean, invstd, NormArguments.Blend(runningMean!, mean, Momentum), NormArguments.Blend(runningVar!, newVar, Momentum)];
     }
@@ -114,13 +125,14 @@ public sealed record BatchNormOp(
         if (outputGradients[0] is not { } g) return result;
         // Without an activation the residual's gradient is dy itself, and the backward op need not know of it.
         var residual = Residual && Activation is not null;
+        var op = new BatchNormBackwardOp(Training, Affine, Activation, residual, ChannelsLast, HasMask);
         Tensor[] inputs =
         [
             g, node.Inputs[0], node.Outputs[1], node.Outputs[2],
-            .. Affine ? new[] { node.Inputs[1] } : [], .. Affine && Activation is not null ? new[] { node.Inputs[2] } : [],
-            .. residual ? new[] { node.Inputs[^1] } : [],
+            .. Affine ? new[] { node.Inputs[1] } : [], .. op.NeedsBias ? new[] { node.Inputs[2] } : [],
+            .. HasMask ? new[] { node.Outputs[^1] } : residual ? new[] { node.Inputs[^1] } : [],
         ];
-        var backward = new BatchNormBackwardOp(Training, Affine, Activation, residual).Apply(inputs).Outputs;
+        var backward = op.Apply(inputs).Outputs;
         result[0] = backward[0];
         if (Affine) (result[1], result[2]) = (F.Cast(backward[1], node.Inputs[1].DType), F.Cast(backward[2], node.Inputs[2].DType));
         if (Residual) result[^1] = residual ? backward[^1] : g;
@@ -137,7 +149,18 @@ public sealed record BatchNormOp(
 
     public override Cost Cost(Node node) => Graph.Cost.Streaming(node, 8 * node.Inputs[0].Type.Elements);
 
-    internal static TensorType StatisticsType(TensorType x) => new(NormArguments.StatisticsOf(x.DType), [x.Shape[1]]);
+    internal static TensorType StatisticsType(TensorType x, bool channelsLast) =>
+        new(NormArguments.StatisticsOf(x.DType), [x.Shape[ChannelAxis(x.Shape, channelsLast)]]);
+
+    internal static int ChannelAxis(Shape x, bool channelsLast) => channelsLast ? x.Rank - 1 : 1;
+
+    /// <summary>The axes that are summed over, and a vector of channels as it broadcasts against x and by itself.</summary>
+    internal static (Ints Axes, Shape Column, Shape Flat) Layout(Shape x, bool channelsLast)
+    {
+        var channel = ChannelAxis(x, channelsLast);
+        var axes = (Ints)Enumerable.Range(0, x.Rank).Where(a => a != channel).ToArray();
+        return (axes, [.. Enumerable.Range(0, x.Rank).Select(a => a == channel ? x[a] : 1)], [x[channel]]);
+    }
 
     /// <summary>The results by torch's names.</summary>
     internal static IReadOnlyList<NamedTensor> Named(BatchNormResult result)
@@ -154,83 +177,24 @@ public sealed record BatchNormOp(
     private int ChannelInputs => (Affine ? 2 : 0) + (Running ? 2 : 0);
 }
 
-/// <summary>
-/// The gradient of <see cref="BatchNormOp"/>: inputs (dy, x, mean, invstd), weight if Affine, bias if Affine below an
-/// activation, and the residual if Residual (needed only below an activation); outputs dx, dweight and dbias if Affine, and
-/// dresidual if Residual. With a fused activation the pre-activation is recomputed from x. In training mean and variance depend on x:
-/// dx = weight invstd (dz - mean(dz) - xhat mean(dz xhat)) (Ioffe and Szegedy 2015, section 3).
-/// </summary>
-public sealed record BatchNormBackwardOp(bool Training, bool Affine, Activation? Activation, bool Residual = false) : FusedOp
-{
-    public override string Name => "batch_norm_backward";
-
-    public override TensorType[] Infer(IReadOnlyList<TensorType> inputs)
-    {
-        var (dy, x) = (inputs[0], inputs[1]);
-        var channel = BatchNormOp.StatisticsType(x);
-        if (dy != x || inputs[2] != channel || inputs[3] != channel)
-            throw Mismatch(Name, "dy and x of one type, mean and invstd per channel", inputs);
-        if (Residual && (Activation is null || inputs[^1] != x)) throw Mismatch(Name, "a residual of x's type below an activation", inputs);
-        return [x, .. Affine ? new[] { channel, channel } : [], .. Residual ? new[] { x } : []];
-    }
-
-    public override Tensor[] Decompose(IReadOnlyList<Tensor> inputs)
-    {
-        var (x, statistics) = (inputs[1], inputs[2].DType);
-        var axes = (Ints)Enumerable.Range(0, x.Rank).Where(a => a != 1).ToArray();
-        Shape column = [1, x.Shape[1], .. Enumerable.Repeat(1, x.Rank - 2)];
-        Shape flat = [x.Shape[1]];
-        // Mean and invstd are inputs here: in a second derivative their gradients flow on to the outputs of the forward op,
-        // which knows how they depend on x.
-        var xhat = (F.Cast(x, statistics) - F.Reshape(inputs[2], column)) * F.Reshape(inputs[3], column);
-        var dz = F.Cast(inputs[0], statistics);
-        var weight = Affine ? F.Reshape(F.Cast(inputs[4], statistics), column) : null;
-        if (Activation is not null)
-        {
-            var z = Affine ? xhat * weight! + F.Reshape(F.Cast(inputs[5], statistics), column) : xhat;
-            if (Residual) z += F.Cast(inputs[^1], statistics);
-            dz = F.Cast(new ActivationBackwardOp(Activation).Apply(dz, z).Outputs[0], x.DType);
-            var plain = (this with { Activation = null, Residual = false }).Apply([dz, .. inputs.Skip(1).Take(Affine ? 4 : 3)]).Outputs;
-            return [.. plain, .. Residual ? new[] { dz } : []];
-        }
-
-        var (sum, sumXhat) = (F.Sum(dz, axes), F.Sum(dz * xhat, axes));
-        var dx = dz;
-        if (Training)
-        {
-            var share = (double)x.Shape[1] / x.Type.Elements;
-            dx = dz - sum * share - xhat * (sumXhat * share);
-        }
-
-        dx *= F.Reshape(inputs[3], column);
-        if (Affine) dx *= weight!;
-        dx = F.Cast(dx, x.DType);
-        Tensor[] parameters = Affine ? [F.Reshape(sumXhat, flat), F.Reshape(sum, flat)] : [];
-        return [dx, .. parameters];
-    }
-
-    public override int InPlaceInput(int output) => output == 0 ? 0 : -1;
-
-    public override Cost Cost(Node node) => Graph.Cost.Streaming(node, 12 * node.Inputs[0].Type.Elements);
-}
-
 /// <summary>What batch_norm returns; the statistics are those that were used, the running ones are the updated ones.</summary>
 public sealed record BatchNormResult(Tensor Output, Tensor Mean, Tensor InvStd, Tensor? RunningMean, Tensor? RunningVar);
 
 public static partial class F
 {
-    /// <summary>Batch normalisation of input [N, C, ...]; see <see cref="BatchNormOp"/>.</summary>
+    /// <summary>Batch normalisation of input [N, C, ...], or [N, ..., C] if channelsLast; see <see cref="BatchNormOp"/>.</summary>
     /// <exception cref="ShapeException">The shapes do not fit, or training sees one value per channel.</exception>
     /// <exception cref="UserException">eps is negative.</exception>
     public static BatchNormResult BatchNorm(
         Tensor input, Tensor? runningMean, Tensor? runningVar, Tensor? weight = null, Tensor? bias = null,
         bool training = false, double momentum = 0.1, double eps = 1e-5, Activation? activation = null, bool unbiased = true,
-        Tensor? residual = null)
+        Tensor? residual = null, bool channelsLast = false)
     {
         NormArguments.CheckEps("batch_norm", eps);
-        var running = NormArguments.Running("batch_norm", runningMean, runningVar, input.Rank > 1 ? input.Shape[1] : 0, !training);
+        var channels = input.Rank > 1 ? input.Shape[BatchNormOp.ChannelAxis(input.Shape, channelsLast)] : 0;
+        var running = NormArguments.Running("batch_norm", runningMean, runningVar, channels, !training);
         (weight, bias) = NormArguments.Pair(weight, bias);
-        var op = new BatchNormOp(training, momentum, eps, weight is not null, running is not null, activation, unbiased, residual is not null);
+        var op = new BatchNormOp(training, momentum, eps, weight is not null, running is not null, activation, unbiased, residual is not null, channelsLast);
         Tensor[] inputs =
         [
             input, .. weight is null ? [] : new[] { weight, bias! }, .. running is { } r ? new[] { r.Mean, r.Var } : [],
