@@ -6,12 +6,13 @@ using GpuEngine.Core.Graph;
 using GpuEngine.Core.Plan;
 using GpuEngine.Cuda;
 using GpuEngine.Cuda.Launchers;
+using GpuEngine.Cuda.Runtime;
 
 namespace GpuEngine.Bench.Kernels;
 
 /// <summary>
 /// `GpuEngine.Bench kernels [--only NAME,...] [--device cuda|sim] [--peer eager,compiled,cudnn|none] [--python PATH] [--variants]
-/// [--tune NAME=N,...]... [--seconds S] [--json FILE] [--list]`: kernels beside the copy rate of their footprint and beside
+/// [--tune NAME=N,...]... [--seconds S] [--within S] [--json FILE] [--list]`: kernels beside the copy rate of their footprint and beside
 /// PyTorch, in one run. Cold: so many sets of operands that they exceed the cache three times; warm: one set, where it fits.
 /// </summary>
 internal static class KernelBench
@@ -50,8 +51,17 @@ internal static class KernelBench
         Console.WriteLine($"# {run.Description}; {peer?.Version ?? "no peer"}");
         Console.WriteLine(simulated ? "# simulated: tiny shapes, run and not timed" : KernelRow.Header(options.Peers));
         var started = Stopwatch.StartNew();
+        run.Compile(cases);
+        Console.WriteLine($"# kernels compiled or found in {started.Elapsed.TotalSeconds:F1} s");
+        var left = 0;
         foreach (var c in cases)
         {
+            if (started.Elapsed.TotalSeconds > options.Within)
+            {
+                left++;
+                continue;
+            }
+
             try
             {
                 foreach (var row in run.Measure(c))
@@ -69,7 +79,9 @@ internal static class KernelBench
             }
         }
 
-        Console.WriteLine($"# {cases.Length} cases in {started.Elapsed.TotalSeconds:F0} s{(failed > 0 ? $", {failed} failed" : "")}");
+        Console.WriteLine(
+            $"# {cases.Length - left} cases in {started.Elapsed.TotalSeconds:F0} s{(failed > 0 ? $", {failed} failed" : "")}" +
+            $"{(left > 0 ? $"; {left} not begun within {options.Within} s" : "")}");
         if (options.Json is { } file)
         {
             var result = new JsonObject { ["machine"] = run.Description, ["peer"] = peer?.Version, ["timed"] = !simulated, ["cases"] = rows };
@@ -107,30 +119,33 @@ internal sealed class KernelBenchRun : IDisposable
 
     private long WorkingSet => _simulated ? 1 : 3 * _device.Limits.L2Bytes;
 
+    /// <summary>Compiles what the cases need, on all cores.</summary>
+    public void Compile(IEnumerable<KernelCase> cases)
+    {
+        try
+        {
+            _device.Library.Compile(cases.SelectMany(c => Requests(c.Build(_simulated ? c.Tiny : c.Shape))));
+        }
+        catch (KernelCompileException)
+        {
+            // The case that needs the kernel will say so.
+        }
+    }
+
     /// <summary>A row per variant and tuning; the launcher's own choice first, with the peer beside it.</summary>
     public IEnumerable<KernelRow> Measure(KernelCase c)
     {
         var shape = _simulated ? c.Tiny : c.Shape;
         var program = c.Build(shape);
-        var plan = Planner.Plan(new TensorProgram("case", program.Outputs, program.Updates), _device.Target);
-        var choices = plan.Launches.Select(l => LauncherChoices.Of(l.Node, _device.Limits)).ToArray();
+        var choices = Choices(program);
         var first = Own(c, program, null, NoTuning);
         var (copy, warmCopy) = Copy(program.FloorBytes, first.Sets, first.Warm is not null);
         first = first with { Copy = copy, WarmCopy = warmCopy, Tunable = Describe(choices) };
         if (_peer is not null) first = first with { Peers = [.. _options.Peers.Select(form => _peer.Measure(c, shape, form, first.Sets, first.Warm is not null, _simulated ? 0 : _options.Seconds))] };
         yield return first;
 
-        var seen = new HashSet<string> { first.Plan };
-        foreach (var variant in _options.Variants ? choices.SelectMany(x => x.Variants).Distinct() : [])
-        {
-            // A variant that does not fit the shape plans what was measured already.
-            if (seen.Add(Described(program, variant, NoTuning))) yield return Own(c, program, variant, NoTuning) with { Copy = copy, WarmCopy = warmCopy };
-        }
-
-        foreach (var tuning in _options.Tunings)
-        {
-            if (tuning.Keys.Any(k => choices.Any(x => x.Numbers.ContainsKey(k)))) yield return Own(c, program, null, tuning) with { Copy = copy, WarmCopy = warmCopy };
-        }
+        foreach (var variant in Variants(program)) yield return Own(c, program, variant, NoTuning) with { Copy = copy, WarmCopy = warmCopy };
+        foreach (var tuning in Tunings(choices)) yield return Own(c, program, null, tuning) with { Copy = copy, WarmCopy = warmCopy };
     }
 
     public void Dispose() => _device.Dispose();
@@ -157,13 +172,38 @@ internal sealed class KernelBenchRun : IDisposable
         }
     }
 
+    private LauncherChoices[] Choices(CaseProgram program) =>
+        [.. Planned(program, _device.PlanTarget).Launches.Select(l => LauncherChoices.Of(l.Node, _device.Limits))];
+
+    /// <summary>Variants that plan something of their own; one that does not fit the shape plans what another does.</summary>
+    private IEnumerable<string> Variants(CaseProgram program)
+    {
+        if (!_options.Variants) return [];
+        var seen = new HashSet<string> { Described(program, null, NoTuning) };
+        return Choices(program).SelectMany(c => c.Variants).Distinct().Where(v => seen.Add(Described(program, v, NoTuning)));
+    }
+
+    private IEnumerable<IReadOnlyDictionary<string, int>> Tunings(LauncherChoices[] choices) =>
+        _options.Tunings.Where(t => t.Keys.Any(k => choices.Any(c => c.Numbers.ContainsKey(k))));
+
+    private IEnumerable<KernelRequest> Requests(CaseProgram program)
+    {
+        CudaPlanTarget[] targets = [_device.PlanTarget, .. Variants(program).Select(v => Target(v, NoTuning)), .. Tunings(Choices(program)).Select(t => Target(null, t))];
+        return targets.SelectMany(t => Planned(program, t).Launches.SelectMany(l => t.NewKernel(l.Node).Requests));
+    }
+
     /// <summary>What launchers decide, in words by which two plans are told apart.</summary>
     private string Described(CaseProgram program, string? variant, IReadOnlyDictionary<string, int> tuning)
     {
-        var target = new CudaPlanTarget(_device.Limits with { Variant = variant, Tuning = tuning }, _device.Options);
-        var plan = Planner.Plan(new TensorProgram("case", program.Outputs, program.Updates), target);
-        return string.Join(" | ", plan.Launches.Select(l => Describe(target.NewKernel(l.Node))));
+        var target = Target(variant, tuning);
+        return string.Join(" | ", Planned(program, target).Launches.Select(l => Describe(target.NewKernel(l.Node))));
     }
+
+    private CudaPlanTarget Target(string? variant, IReadOnlyDictionary<string, int> tuning) =>
+        new(_device.Limits with { Variant = variant, Tuning = tuning }, _device.Options);
+
+    private static ExecutionPlan Planned(CaseProgram program, CudaPlanTarget target) =>
+        Planner.Plan(new TensorProgram("case", program.Outputs, program.Updates), target);
 
     /// <summary>Copying half of the floor to the other half: the faster of our copy kernel and the driver's.</summary>
     private (Timing Cold, Timing? Warm) Copy(long floor, int sets, bool warm)

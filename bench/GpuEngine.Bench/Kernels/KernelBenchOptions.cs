@@ -6,7 +6,7 @@ namespace GpuEngine.Bench.Kernels;
 /// <summary>What `GpuEngine.Bench kernels` was asked for.</summary>
 internal sealed record KernelBenchOptions
 {
-    private static readonly string[] Names = ["--only", "--device", "--peer", "--python", "--variants", "--tune", "--seconds", "--json", "--list"];
+    private static readonly string[] Names = ["--only", "--device", "--peer", "--python", "--variants", "--tune", "--seconds", "--within", "--json", "--list"];
 
     private static readonly string[] Forms = ["eager", "compiled", "cudnn", "none"];
 
@@ -29,6 +29,9 @@ internal sealed record KernelBenchOptions
     /// <summary>Seconds of each measurement, without what comes before it.</summary>
     public double Seconds { get; init; } = 0.06;
 
+    /// <summary>No case begins later than so many seconds after the start.</summary>
+    public double Within { get; init; } = double.PositiveInfinity;
+
     public string? Json { get; init; }
 
     /// <summary>Prints the cases in place of running them.</summary>
@@ -50,7 +53,8 @@ internal sealed record KernelBenchOptions
                 "--python" => options with { Python = Value() },
                 "--variants" => options with { Variants = true },
                 "--tune" => options with { Tunings = [.. options.Tunings, Tuning(Value())] },
-                "--seconds" => options with { Seconds = Number(Value()) },
+                "--seconds" => options with { Seconds = Number(name, Value()) },
+                "--within" => options with { Within = Number(name, Value()) },
                 "--json" => options with { Json = Value() },
                 "--list" => options with { List = true },
                 _ => throw new UserException(NearestName.Sentence("option of `kernels`", name, Names)),
@@ -62,8 +66,8 @@ internal sealed record KernelBenchOptions
 
     private static string Form(string form) => Forms.Contains(form) ? form : throw new UserException(NearestName.Sentence("peer", form, Forms));
 
-    private static double Number(string text) =>
-        double.TryParse(text, CultureInfo.InvariantCulture, out var value) && value > 0 ? value : throw new UserException($"--seconds must be above 0, but is {text}.");
+    private static double Number(string option, string text) =>
+        double.TryParse(text, CultureInfo.InvariantCulture, out var value) && value > 0 ? value : throw new UserException($"{option} must be above 0, but is {text}.");
 
     private static Dictionary<string, int> Tuning(string text)
     {

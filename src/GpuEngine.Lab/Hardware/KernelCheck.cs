@@ -1,6 +1,9 @@
 using GpuEngine.Core.Devices;
 using GpuEngine.Core.Graph;
+using GpuEngine.Core.Plan;
 using GpuEngine.Core.Verification;
+using GpuEngine.Cuda;
+using GpuEngine.Cuda.Runtime;
 
 namespace GpuEngine.Lab.Hardware;
 
@@ -22,11 +25,29 @@ public sealed record KernelCheckRow(string Op, DType Dtype, int Samples, Disagre
 public static class KernelCheck
 {
     /// <summary>Rows as they are found, so that a long check shows where it is.</summary>
-    public static IEnumerable<KernelCheckRow> Run(IDevice device, IEnumerable<OpSpec> ops, IReadOnlyList<DType> dtypes)
+    public static IEnumerable<KernelCheckRow> Run(IDevice device, IReadOnlyList<OpSpec> ops, IReadOnlyList<DType> dtypes)
     {
+        if (device is CudaDevice cuda) Compile(cuda, ops, dtypes);
         foreach (var spec in ops)
         {
             foreach (var dtype in dtypes) yield return Check(device, spec, dtype);
+        }
+    }
+
+    /// <summary>Everything that the check will need, on all cores.</summary>
+    private static void Compile(CudaDevice device, IReadOnlyList<OpSpec> ops, IReadOnlyList<DType> dtypes)
+    {
+        try
+        {
+            device.Compile(ops.SelectMany(spec => spec.Samples.SelectMany(sample => dtypes.Select(dtype =>
+            {
+                var op = new OpInstance(spec, sample, dtype, spec.Differentiable);
+                return Planner.Plan(new TensorProgram(spec.Name, [.. op.Outputs, .. op.Gradients]), device.Target);
+            }))));
+        }
+        catch (KernelCompileException)
+        {
+            // The row that needs the kernel will say so.
         }
     }
 
