@@ -7,6 +7,7 @@ using GpuEngine.Core.Plan;
 using GpuEngine.Cuda;
 using GpuEngine.Cuda.Launchers;
 using GpuEngine.Cuda.Runtime;
+using GpuEngine.Lab.Kernels;
 
 namespace GpuEngine.Bench.Kernels;
 
@@ -34,11 +35,11 @@ internal static class KernelBench
 
     private static int Run(KernelBenchOptions options)
     {
-        var cases = KernelCases.All.Where(c => options.Only.Count == 0 ? !c.Extra : options.Only.Any(c.Matches)).ToArray();
+        var cases = KernelCases.Timed.Where(c => options.Only.Count == 0 ? !c.Extra : options.Only.Any(c.Matches)).ToArray();
         if (cases.Length == 0) throw new UserException($"--only {string.Join(',', options.Only)} matches no case; --list prints them.");
         if (options.List)
         {
-            foreach (var c in KernelCases.All) Console.WriteLine($"row{c.Row,-3} {c.Label}{(c.Extra ? "  (only by name)" : "")}");
+            foreach (var c in KernelCases.Timed) Console.WriteLine($"row{c.Row,-3} {c.Label}{(c.Extra ? "  (only by name)" : "")}");
             return 0;
         }
 
@@ -139,7 +140,7 @@ internal sealed class KernelBenchRun : IDisposable
         var program = c.Build(shape);
         var choices = Choices(program);
         var first = Own(c, program, null, NoTuning);
-        var (copy, warmCopy) = Copy(program.FloorBytes, first.Sets, first.Warm is not null);
+        var (copy, warmCopy) = Copy(first.FloorBytes, first.Sets, first.Warm is not null);
         first = first with { Copy = copy, WarmCopy = warmCopy, Tunable = Describe(choices) };
         if (_peer is not null) first = first with { Peers = [.. _options.Peers.Select(form => _peer.Measure(c, shape, form, first.Sets, first.Warm is not null, _simulated ? 0 : _options.Seconds))] };
         yield return first;
@@ -158,7 +159,7 @@ internal sealed class KernelBenchRun : IDisposable
         {
             var timer = own ? _timer : new ReplayTimer(device, _simulated ? 0 : _options.Seconds);
             using var replay = new RotatingReplay(device, program, WorkingSet, MostSets);
-            return new KernelRow(c, program.FloorBytes, variant, tuning, Described(program, variant, tuning))
+            return new KernelRow(c, program.FloorBytes((_simulated ? c.Tiny : c.Shape).Elements), variant, tuning, Described(program, variant, tuning))
             {
                 Cold = timer.Measure(replay.Sets, replay.Launch),
                 Warm = replay.BytesPerSet * 2 < _device.Limits.L2Bytes ? timer.Measure(1, _ => replay.Launch(0)) : null,
@@ -203,7 +204,7 @@ internal sealed class KernelBenchRun : IDisposable
         new(_device.Limits with { Variant = variant, Tuning = tuning }, _device.Options);
 
     private static ExecutionPlan Planned(CaseProgram program, CudaPlanTarget target) =>
-        Planner.Plan(new TensorProgram("case", program.Outputs, program.Updates), target);
+        Planner.Plan(program.ToProgram(), target);
 
     /// <summary>Copying half of the floor to the other half: the faster of our copy kernel and the driver's.</summary>
     private (Timing Cold, Timing? Warm) Copy(long floor, int sets, bool warm)
@@ -215,7 +216,7 @@ internal sealed class KernelBenchRun : IDisposable
         var memory = Enumerable.Range(0, sets).Select(_ => _device.Context.Allocate(2 * x.Type.Bytes, "copy")).ToArray();
         try
         {
-            foreach (var m in memory) RandomOperands.Fill(_device, m.Span<byte>(), x.Type, 0);
+            foreach (var m in memory) RotatingReplay.Fill(_device, m.Span<byte>(), x.Type, 0);
             void Driver(int run)
             {
                 var m = memory[run % sets];

@@ -2,6 +2,7 @@ using System.Diagnostics;
 using System.Text.Json.Nodes;
 using GpuEngine.Core;
 using GpuEngine.Core.Graph;
+using GpuEngine.Lab.Kernels;
 
 namespace GpuEngine.Bench.Kernels;
 

@@ -1,4 +1,5 @@
 using System.Text.Json.Nodes;
+using GpuEngine.Lab.Kernels;
 
 namespace GpuEngine.Bench.Kernels;
 

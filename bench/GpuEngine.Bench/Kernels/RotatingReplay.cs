@@ -1,8 +1,8 @@
-using GpuEngine.Core.Devices;
 using GpuEngine.Core.Graph;
 using GpuEngine.Core.Plan;
 using GpuEngine.Cuda;
 using GpuEngine.Cuda.Runtime;
+using GpuEngine.Lab.Kernels;
 
 namespace GpuEngine.Bench.Kernels;
 
@@ -23,7 +23,7 @@ internal sealed class RotatingReplay : IDisposable
     public RotatingReplay(CudaDevice device, CaseProgram program, long workingSet, int mostSets)
     {
         _device = device;
-        var plan = Planner.Plan(new TensorProgram("case", program.Outputs, program.Updates), device.Target);
+        var plan = Planner.Plan(program.ToProgram(), device.Target);
         BytesPerSet = plan.PeakBytes(device.Target.Alignment).Values.Sum();
         var count = (int)Math.Clamp((workingSet + BytesPerSet - 1) / BytesPerSet, 1, mostSets);
         _stores = new CudaVariableStore[count];
@@ -53,50 +53,25 @@ internal sealed class RotatingReplay : IDisposable
         foreach (var store in _stores) store?.Dispose();
     }
 
-    /// <summary>Random operands: zeros let chips clock higher, and a variance must not be negative.</summary>
-    private void Fill(TensorProgram plan, CaseProgram program, int set)
-    {
-        foreach (var input in plan.Inputs) RandomOperands.Fill(_device, _sets[set].InputSpan(TensorProgram.InputName(input)), input.Type, program.IndexLimit);
-        foreach (var variable in plan.Variables)
-            RandomOperands.Fill(_device, new DeviceSpan<byte>(_stores[set].Pointer(variable), variable.Type.Bytes), variable.Type, program.IndexLimit);
-    }
-}
-
-/// <summary>Fills device memory with random numbers fast: a tile is drawn on the host and doubled on the device.</summary>
-internal static class RandomOperands
-{
-    private const int TileElements = 1 << 20;
-
-    private static readonly Dictionary<(DType, int, bool), byte[]> Tiles = [];
-
-    /// <summary>
-    /// Matrices: normal. Vectors and scalars, among them weights and statistics: between 0.5 and 1.5. f64 scalars, the learning
-    /// rate among them: 1e-3. Integers: below the limit.
-    /// </summary>
+    /// <summary>Fills device memory with random numbers fast: a tile is drawn on the host and doubled on the device.</summary>
     public static void Fill(CudaDevice device, DeviceSpan<byte> target, TensorType type, int indexLimit)
     {
-        var matrix = type.Shape.Rank > 1;
-        if (!Tiles.TryGetValue((type.DType, indexLimit, matrix), out var tile))
-        {
-            var random = new Random(Tiles.Count + 1);
-            double Draw() => type.DType switch
-            {
-                DType.I32 or DType.I64 => random.Next(indexLimit),
-                DType.U8 => random.Next(256),
-                DType.Bool => random.Next(2),
-                DType.F64 => 1e-3,
-                _ => matrix ? Math.Sqrt(-2 * Math.Log(1 - random.NextDouble())) * Math.Cos(2 * Math.PI * random.NextDouble()) : 0.5 + random.NextDouble(),
-            };
-            Tiles[(type.DType, indexLimit, matrix)] = tile = ElementData.FromDoubles(type.DType, [.. Enumerable.Range(0, TileElements).Select(_ => Draw())]);
-        }
-
+        if (target.Bytes == 0) return;
+        var tile = RandomOperands.Tile(type, indexLimit);
         var done = Math.Min(target.Bytes, tile.Length);
-        if (done == 0) return;
         device.Stream.CopyToDevice<byte>(tile.AsSpan(0, (int)done), target.Slice(0, done));
-        for (; done < target.Bytes; done += Math.Min(done, target.Bytes - done))
+        while (done < target.Bytes)
         {
             var more = Math.Min(done, target.Bytes - done);
             device.Stream.Copy<byte>(target.Slice(0, more), target.Slice(done, more));
+            done += more;
         }
+    }
+
+    private void Fill(TensorProgram plan, CaseProgram program, int set)
+    {
+        foreach (var input in plan.Inputs) Fill(_device, _sets[set].InputSpan(TensorProgram.InputName(input)), input.Type, program.IndexLimit);
+        foreach (var variable in plan.Variables)
+            Fill(_device, new DeviceSpan<byte>(_stores[set].Pointer(variable), variable.Type.Bytes), variable.Type, program.IndexLimit);
     }
 }

@@ -1,10 +1,11 @@
 using System.Text.Json.Nodes;
 using GpuEngine.Core.Graph;
+using GpuEngine.Core.Plan;
 
-namespace GpuEngine.Bench.Kernels;
+namespace GpuEngine.Lab.Kernels;
 
 /// <summary>What of an op is timed.</summary>
-internal enum Pass
+public enum Pass
 {
     Forward,
 
@@ -17,14 +18,32 @@ internal enum Pass
 
 /// <summary>A case as a graph.</summary>
 /// <param name="Outputs">What is computed.</param>
-/// <param name="FloorBytes">Fewest bytes that any implementation must move: performance.md, section 8.</param>
-internal sealed record CaseProgram(IReadOnlyList<NamedTensor> Outputs, long FloorBytes)
+/// <param name="MainBytes">
+/// Fewest bytes of its large tensors that any implementation must move: performance.md, section 8.
+/// </param>
+public sealed record CaseProgram(IReadOnlyList<NamedTensor> Outputs, long MainBytes)
 {
     /// <summary>Variables that a run replaces.</summary>
-    public IReadOnlyList<Core.Plan.VariableUpdate> Updates { get; init; } = [];
+    public IReadOnlyList<VariableUpdate> Updates { get; init; } = [];
 
     /// <summary>Integer inputs lie below this.</summary>
     public int IndexLimit { get; init; } = 8;
+
+    /// <summary>The program as devices plan it.</summary>
+    public TensorProgram ToProgram() => new("case", Outputs, Updates);
+
+    /// <summary>
+    /// <see cref="MainBytes"/> and, once each, the small tensors that come in or stay when the program is over: parameters,
+    /// statistics, class indices. Small is what has at most an eighth of the main operand's elements; bit masks are part of the main bytes.
+    /// </summary>
+    /// <param name="elements">Elements of the main operand.</param>
+    public long FloorBytes(long elements)
+    {
+        var program = ToProgram();
+        var read = program.Nodes.SelectMany(n => n.Inputs).ToHashSet();
+        var ends = program.Nodes.SelectMany(n => n.Outputs).Where(t => t.Node.Op is InputOp or VariableOp || !read.Contains(t));
+        return MainBytes + ends.Where(t => t.Type.Elements * 8 <= elements && t.DType is not (DType.U8 or DType.I32)).Sum(t => t.Type.Bytes);
+    }
 }
 
 /// <summary>One line of the table.</summary>
@@ -35,7 +54,7 @@ internal sealed record CaseProgram(IReadOnlyList<NamedTensor> Outputs, long Floo
 /// <param name="Pass">What is timed.</param>
 /// <param name="Peer">The function of bench/peers/kernel_peer.py that does the same.</param>
 /// <param name="Build">The graph for a shape.</param>
-internal sealed record KernelCase(int Row, string Name, Shape Shape, DType DType, Pass Pass, string Peer, Func<Shape, CaseProgram> Build)
+public sealed record KernelCase(int Row, string Name, Shape Shape, DType DType, Pass Pass, string Peer, Func<Shape, CaseProgram> Build)
 {
     /// <summary>What the peer's function is told besides shape, dtype and pass.</summary>
     public JsonObject Options { get; init; } = [];

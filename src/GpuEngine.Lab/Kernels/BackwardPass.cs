@@ -1,9 +1,9 @@
 using GpuEngine.Core.Graph;
 
-namespace GpuEngine.Bench.Kernels;
+namespace GpuEngine.Lab.Kernels;
 
 /// <summary>The backward pass cut off from the forward one: what it reads of it becomes an input.</summary>
-internal static class BackwardPass
+public static class BackwardPass
 {
     /// <summary>Gradients of <paramref name="y"/> for a gradient "dy" of its own.</summary>
     public static NamedTensor[] Of(Tensor y, params Tensor[] wrt)

@@ -1,17 +1,19 @@
 using GpuEngine.Core.Graph;
+using GpuEngine.Core.Plan;
 
-namespace GpuEngine.Bench.Kernels;
+namespace GpuEngine.Lab.Kernels;
 
 /// <summary>
-/// The table of `GpuEngine.Bench kernels`: one line per case, in the order of performance.md's section 8. Below it, one function
-/// per family, which says how a case is built and what its floor is (T: bytes of the main operand, P: number of parameters).
+/// The cases of `GpuEngine.Bench kernels` and of `gpuengine kernels traffic`: one line each. Below them, one function per family, which
+/// says how a case is built and what its floor is (T: bytes of the main operand, P: number of parameters).
 /// </summary>
-internal static class KernelCases
+public static class KernelCases
 {
     private const DType F32 = DType.F32;
     private const DType BF16 = DType.BF16;
 
-    public static IReadOnlyList<KernelCase> All { get; } =
+    /// <summary>What is timed, in the order of performance.md's section 8.</summary>
+    public static IReadOnlyList<KernelCase> Timed { get; } =
     [
         BatchNorm(1, [256, 14, 14, 1024], BF16, Pass.Forward, new Relu(), residual: true),
         BatchNorm(1, [256, 28, 28, 512], BF16, Pass.Forward, new Relu(), residual: true),
@@ -73,6 +75,36 @@ internal static class KernelCases
         BiasActivationDropout(14, [8192, 16384], BF16, Pass.Backward, new Silu(), residual: true) with { Extra = true },
         Activate(14, [8192, 8192], BF16, Pass.Forward, new Gelu()),
         Activate(14, [8192, 8192], BF16, Pass.Backward, new Gelu()),
+    ];
+
+    /// <summary>
+    /// What is counted on the simulator: large enough that a few bytes beside the tensors do not show, small enough to take seconds.
+    /// </summary>
+    public static IReadOnlyList<KernelCase> Counted { get; } = [.. new[] { BF16, F32 }.SelectMany(CountedIn)];
+
+    private static KernelCase[] CountedIn(DType dtype) =>
+    [
+        BatchNorm(1, [8, 14, 14, 64], dtype, Pass.Forward, new Relu(), residual: true),
+        BatchNorm(4, [8, 14, 14, 64], dtype, Pass.Backward, new Relu(), residual: true),
+        BatchNorm(5, [8, 16, 32, 32], dtype, Pass.Forward, new Relu(), channelsLast: false),
+        BatchNorm(6, [8, 16, 32, 32], dtype, Pass.Backward, new Relu(), channelsLast: false),
+        GroupNorm(7, [4, 16, 16, 64], dtype, Pass.Forward, 8, new Silu()),
+        GroupNorm(7, [4, 16, 16, 64], dtype, Pass.Backward, 8, new Silu()),
+        GroupNorm(7, [4, 64, 16, 16], dtype, Pass.Forward, 8, new Silu(), channelsLast: false),
+        GroupNorm(7, [4, 64, 16, 16], dtype, Pass.Backward, 8, new Silu(), channelsLast: false),
+        LayerNorm(8, [256, 512], dtype, Pass.Forward),
+        LayerNorm(9, [256, 512], dtype, Pass.Backward),
+        RmsNorm(8, [256, 512], dtype, Pass.Forward),
+        RmsNorm(9, [256, 512], dtype, Pass.Backward),
+        CrossEntropy(10, [128, 1000], dtype, Pass.Forward),
+        CrossEntropy(10, [128, 1000], dtype, Pass.Both),
+        Dropout(11, [256, 512], dtype),
+        AdamW(12, 65536, dtype, tensors: 1),
+        AdamW(13, 65536, dtype, tensors: 1, clip: true),
+        BiasActivationDropout(14, [256, 512], dtype, Pass.Forward, new Gelu(), residual: true),
+        BiasActivationDropout(14, [256, 512], dtype, Pass.Backward, new Gelu(), residual: true),
+        Activate(14, [256, 512], dtype, Pass.Forward, new Gelu()),
+        Activate(14, [256, 512], dtype, Pass.Backward, new Gelu()),
     ];
 
     /// <summary>Training. Floor forward 2T, with a residual 3T and its mask; backward 3T, with a residual 4T and the mask.</summary>
@@ -189,7 +221,7 @@ internal static class KernelCases
     private static KernelCase AdamW(int row, int count, DType dtype, int tensors, bool clip = false) =>
         new(row, $"{(clip ? "clip_grad_norm+" : "")}adamw {tensors} tensors", [count], dtype, Pass.Forward, "adamw", s =>
         {
-            Core.Graph.Variable Arena(string name, MemoryClass memory) => new(name, dtype, s, memory);
+            Variable Arena(string name, MemoryClass memory) => new(name, dtype, s, memory);
             var (param, grad) = (Arena("param", MemoryClass.Weights), F.Input("grad", dtype, s));
             var state = new[] { Arena("exp_avg", MemoryClass.Optimizer), Arena("exp_avg_sq", MemoryClass.Optimizer) };
             var update = new AdamOp(WeightDecay: 0.01, Decoupled: true).Record(
@@ -197,7 +229,7 @@ internal static class KernelCases
                 clip ? F.ClipGradNorm([grad], 1).Factor : null);
             return new CaseProgram([], (clip ? 8 : 7) * grad.Type.Bytes)
             {
-                Updates = [new(param, update.Param), .. state.Select(v => new Core.Plan.VariableUpdate(v, update.State[v.Name]))],
+                Updates = [new(param, update.Param), .. state.Select(v => new VariableUpdate(v, update.State[v.Name]))],
             };
         })
         {
