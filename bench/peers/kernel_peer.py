@@ -142,7 +142,7 @@ FUNCTIONS = dict(batch_norm=batch_norm, group_norm=group_norm, layer_norm=layer_
 
 def runner(call, which):
     """What is timed. It returns tensors: as long as they are kept, the next run writes elsewhere."""
-    if which == "forward":
+    if which in ("forward", "step"):
         return call.forward
     if which == "both":
         def both():
@@ -216,7 +216,7 @@ def batch_norm_backend(r, dtype):
 def answer(r):
     dtype, note = DTYPES[r["dtype"]], None
     if r["form"] == "cudnn":
-        if r["function"] != "batch_norm":
+        if r["function"] != "batch_norm" or len(r["shape"]) != 4:
             return dict(note=None)
         dtype = torch.float16
     if r["function"] == "batch_norm" and r["form"] != "compiled" and CUDA:

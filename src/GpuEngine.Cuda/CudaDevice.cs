@@ -59,13 +59,6 @@ public sealed class CudaDevice : IDevice
 
     public IExecutable Load(ExecutionPlan plan, IVariableStore store) => new CudaExecutable(this, plan, (CudaVariableStore)store);
 
-    /// <summary>
-    /// Compiles the kernels of plans that are loaded later, all at once: compiling is what takes long, and it can use every core.
-    /// </summary>
-    /// <exception cref="KernelCompileException">A source has errors; all others were compiled.</exception>
-    public void Compile(IEnumerable<ExecutionPlan> plans) =>
-        Library.Compile(plans.SelectMany(p => p.Launches).SelectMany(l => _target.NewKernel(l.Node).Requests));
-
     public void Dispose()
     {
         Library.Dispose();

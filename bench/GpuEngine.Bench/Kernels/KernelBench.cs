@@ -96,7 +96,7 @@ internal static class KernelBench
 /// <summary>Measures cases on one device.</summary>
 internal sealed class KernelBenchRun : IDisposable
 {
-    private const int MostSets = 96;
+    private const int MostSets = 320;
 
     private static readonly Dictionary<string, int> NoTuning = [];
 
@@ -197,7 +197,7 @@ internal sealed class KernelBenchRun : IDisposable
     private string Described(CaseProgram program, string? variant, IReadOnlyDictionary<string, int> tuning)
     {
         var target = Target(variant, tuning);
-        return string.Join(" | ", Planned(program, target).Launches.Select(l => Describe(target.NewKernel(l.Node))));
+        return string.Join(" | ", Planned(program, target).Launches.Select(l => target.NewKernel(l.Node).Decision));
     }
 
     private CudaPlanTarget Target(string? variant, IReadOnlyDictionary<string, int> tuning) =>
@@ -232,10 +232,6 @@ internal sealed class KernelBenchRun : IDisposable
             foreach (var m in memory) m.Dispose();
         }
     }
-
-    private static string Describe(CudaKernel kernel) => kernel is PlannedKernel planned
-        ? string.Join(" + ", planned.Steps.Select(s => $"{s.Request.Entry} {s.Shape} [{string.Join(' ', s.Request.Defines.Select(d => $"{d.Name}={d.Value}"))}]"))
-        : kernel.Node.Op.Name;
 
     private static string Describe(LauncherChoices[] choices)
     {

@@ -14,6 +14,9 @@ public enum Pass
 
     /// <summary>Both, for ops that may do them at once.</summary>
     Both,
+
+    /// <summary>A step of an optimizer.</summary>
+    Step,
 }
 
 /// <summary>A case as a graph.</summary>

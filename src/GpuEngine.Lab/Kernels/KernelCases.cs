@@ -64,7 +64,7 @@ public static class KernelCases
         AdamW(12, 25_557_032, F32, tensors: 161),
         AdamW(12, 25_557_032, BF16, tensors: 161),
         AdamW(12, 2_000_000, F32, tensors: 2000),
-        AdamW(12, 1 << 20, F32, tensors: 1),
+        AdamW(12, 1 << 20, F32),
         AdamW(12, 100_000_000, F32, tensors: 161),
         AdamW(12, 1_000_000_000, F32, tensors: 161) with { Extra = true },
         AdamW(13, 25_557_032, F32, tensors: 161, clip: true),
@@ -99,8 +99,8 @@ public static class KernelCases
         CrossEntropy(10, [128, 1000], dtype, Pass.Forward),
         CrossEntropy(10, [128, 1000], dtype, Pass.Both),
         Dropout(11, [256, 512], dtype),
-        AdamW(12, 65536, dtype, tensors: 1),
-        AdamW(13, 65536, dtype, tensors: 1, clip: true),
+        AdamW(12, 65536, dtype),
+        AdamW(13, 65536, dtype, clip: true),
         BiasActivationDropout(14, [256, 512], dtype, Pass.Forward, new Gelu(), residual: true),
         BiasActivationDropout(14, [256, 512], dtype, Pass.Backward, new Gelu(), residual: true),
         Activate(14, [256, 512], dtype, Pass.Forward, new Gelu()),
@@ -218,8 +218,8 @@ public static class KernelCases
     /// All parameters as one arena; the peer gets them as so many tensors. Floor: param, gradient and two moments read, all but
     /// the gradient written (28P in f32, 14P in bf16); clipping reads the gradient once more.
     /// </summary>
-    private static KernelCase AdamW(int row, int count, DType dtype, int tensors, bool clip = false) =>
-        new(row, $"{(clip ? "clip_grad_norm+" : "")}adamw {tensors} tensors", [count], dtype, Pass.Forward, "adamw", s =>
+    private static KernelCase AdamW(int row, int count, DType dtype, int tensors = 1, bool clip = false) =>
+        new(row, $"{(clip ? "clip_grad_norm+" : "")}adamw{(tensors > 1 ? $" {tensors} tensors" : "")}", [count], dtype, Pass.Step, "adamw", s =>
         {
             Variable Arena(string name, MemoryClass memory) => new(name, dtype, s, memory);
             var (param, grad) = (Arena("param", MemoryClass.Weights), F.Input("grad", dtype, s));
