@@ -18,19 +18,19 @@ namespace GpuEngine.Bench;
 /// </summary>
 internal static class TrainStepComparison
 {
-    private const int Rounds = 11;
-    private const double SecondsPerTurn = 0.4;
+    private const int Rounds = 9;
+    private const double SecondsPerTurn = 0.25;
 
     private static readonly (string Name, Func<Module> Model, int Batch)[] Cases =
     [
         ("mlp20x256", () => Mlp.Create(784, 10, new MlpOptions { Depth = 20, Width = 256 }), 128),
+        ("lenet5", () => LeNet5.Create(new ExampleShape(1, 28, 28), 10), 128),
         ("mlp8x1024", () => Mlp.Create(784, 10, new MlpOptions { Depth = 8, Width = 1024 }), 256),
         ("mlp4x512", () => Mlp.Create(784, 10, new MlpOptions { Depth = 4, Width = 512 }), 128),
-        ("lenet5", () => LeNet5.Create(new ExampleShape(1, 28, 28), 10), 128),
     ];
 
     /// <summary>Arguments: case names (none: all), "--threads 1,2", "--device D", "--peer cuda-compiled" (the
-    /// form of the peer; by default the device), "--python PATH", "--alone" (no peer), "--ledger".</summary>
+    /// form of the peer; by default the device), "--python PATH", "--alone" (no peer), "--ledger", "--seconds S" (no case begins later than that).</summary>
     public static int Run(string[] arguments)
     {
         int[] threads = [1, Environment.ProcessorCount];
@@ -38,6 +38,7 @@ internal static class TrainStepComparison
         var (where, form) = ("cpu", (string?)null);
         var names = new List<string>();
         var (alone, ledger) = (false, false);
+        var (started, seconds) = (Stopwatch.StartNew(), double.PositiveInfinity);
         for (var i = 0; i < arguments.Length; i++)
         {
             switch (arguments[i])
@@ -48,6 +49,7 @@ internal static class TrainStepComparison
                 case "--peer": form = arguments[++i]; break;
                 case "--alone": alone = true; break;
                 case "--ledger": ledger = true; break;
+                case "--seconds": seconds = double.Parse(arguments[++i], CultureInfo.InvariantCulture); break;
                 default: names.Add(arguments[i]); break;
             }
         }
@@ -58,6 +60,12 @@ internal static class TrainStepComparison
             using var peer = alone ? null : new TorchPeer(python, Math.Max(count, 1), form ?? where);
             foreach (var (name, model, batch) in Cases.Where(c => names.Count == 0 || names.Contains(c.Name)))
             {
+                if (started.Elapsed.TotalSeconds > seconds)
+                {
+                    Console.WriteLine($"{name,-10} not begun: {seconds} s have passed");
+                    continue;
+                }
+
                 using var device = Device.Open(where, count);
                 Compare(name, model(), batch, device, count, peer, ledger);
             }
@@ -72,7 +80,9 @@ internal static class TrainStepComparison
         using var trainer = new Trainer(model, Losses.CrossEntropy, new Adam(), device) { Options = new TrainerOptions { BatchSize = batch } };
         trainer.Prepare(Datasets.Synthetic(new ExampleShape(1, 28, 28), 10, new DatasetOptions { Limit = 8 * batch }, endless: false));
         var steps = Calibrate(trainer);
-        peer?.Run(name, steps);
+        // The peer takes turns of the same length, not of as many steps: where it is slower, those would last many times longer.
+        var theirSteps = peer is null ? 0 : StepsPerTurn(peer.Run(name, Math.Min(steps, 10)));
+        if (theirSteps > 0) theirSteps = StepsPerTurn(peer!.Run(name, theirSteps));
         var (ours, theirs) = (new List<double>(), new List<double>());
         for (var round = 0; round < Rounds; round++)
         {
@@ -82,7 +92,7 @@ internal static class TrainStepComparison
             trainer.Executable.ReadScalar<float>(TrainStep.Loss);
             ours.Add(Stopwatch.GetElapsedTime(start).TotalSeconds / steps);
             if (peer is null) continue;
-            theirs.Add(peer.Run(name, steps));
+            theirs.Add(peer.Run(name, theirSteps));
         }
 
         var (a, b) = (Median(ours), peer is null ? double.NaN : Median(theirs));
@@ -108,6 +118,8 @@ internal static class TrainStepComparison
 
         return Math.Max(2, steps / 2);
     }
+
+    private static int StepsPerTurn(double secondsPerStep) => Math.Max(2, (int)(SecondsPerTurn / secondsPerStep));
 
     private static double Median(List<double> values)
     {

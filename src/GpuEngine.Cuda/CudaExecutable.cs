@@ -75,6 +75,10 @@ internal sealed class CudaExecutable : IExecutable
     /// <summary>The launchers in the plan's order, for measuring.</summary>
     public IReadOnlyList<CudaKernel> Kernels => _kernels;
 
+    /// <summary>Where an input lies, for measurements that fill it on the device; empty where the plan needs no such input.</summary>
+    internal DeviceSpan<byte> InputSpan(string input) =>
+        _inputs.TryGetValue(input, out var staging) ? new DeviceSpan<byte>(staging.Target, staging.Bytes) : default;
+
     public void Write(string input, ReadOnlySpan<byte> bytes)
     {
         if (!_inputs.TryGetValue(input, out var staging)) throw Unknown(input, "input", _inputs.Keys);
@@ -140,7 +144,8 @@ internal sealed class CudaExecutable : IExecutable
     /// <summary>Bytes of a kernel's counters, each kernel on its own cache line.</summary>
     private static long CounterBytes(CudaKernel kernel) => (kernel.CounterBytes + 127) / 128 * 128;
 
-    private void LaunchAll()
+    /// <summary>Queues every launch once, also into a capture: measurements record many runs in one graph.</summary>
+    internal void LaunchAll()
     {
         for (var i = 0; i < _kernels.Length; i++)
         {

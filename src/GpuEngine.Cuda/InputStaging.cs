@@ -9,7 +9,6 @@ namespace GpuEngine.Cuda;
 internal sealed class InputStaging : IDisposable
 {
     private readonly CudaStream _stream;
-    private readonly DevicePointer _target;
     private readonly PinnedBuffer<byte>[] _buffers = new PinnedBuffer<byte>[2];
     private readonly CudaEvent[] _copied = new CudaEvent[2];
     private int _next;
@@ -17,9 +16,11 @@ internal sealed class InputStaging : IDisposable
     public InputStaging(CudaStream stream, DevicePointer target, long bytes)
     {
         _stream = stream;
-        _target = target;
+        Target = target;
         Bytes = bytes;
     }
+
+    public DevicePointer Target { get; }
 
     public long Bytes { get; }
 
@@ -40,7 +41,7 @@ internal sealed class InputStaging : IDisposable
         }
 
         bytes.CopyTo(_buffers[slot].Span);
-        _stream.CopyToDevice(_buffers[slot], new DeviceSpan<byte>(_target, Bytes));
+        _stream.CopyToDevice(_buffers[slot], new DeviceSpan<byte>(Target, Bytes));
         _stream.Record(_copied[slot]);
     }
 

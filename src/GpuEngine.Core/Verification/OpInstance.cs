@@ -68,7 +68,10 @@ public sealed class OpInstance
         return values;
     }
 
-    /// <summary>Weights that look random but need no input: cos(1.7 i + k).</summary>
+    /// <summary>
+    /// Weights that look random but need no input: cos(1.7 i + k), computed in f64 and cut to multiples of 1/64, which every dtype holds
+    /// exactly. Otherwise gradients in bf16 would be compared with those of another projection.
+    /// </summary>
     private static Tensor Project(IReadOnlyList<NamedTensor> outputs, DType dtype)
     {
         Tensor? total = null;
@@ -76,7 +79,7 @@ public sealed class OpInstance
         {
             var y = outputs[k].Tensor;
             if (!y.DType.IsFloat()) continue;
-            var weights = F.Cos(F.Arange((int)y.Type.Elements, dtype) * 1.7 + k);
+            var weights = F.Cast(F.Floor(F.Cos(F.Arange((int)y.Type.Elements, DType.F64) * 1.7 + k) * 64) * (1.0 / 64), dtype);
             var term = F.Sum(F.Cast(F.Reshape(y, [(int)y.Type.Elements]), dtype) * weights);
             total = total is null ? term : total + term;
         }

@@ -15,8 +15,19 @@ internal static unsafe partial class Cudasim
     [LibraryImport(Library, StringMarshalling = StringMarshalling.Utf8)]
     public static partial int cudasim_set_option(string name, string value);
 
+    /// <summary>Every option and its value, "name=value" in each line.</summary>
     [LibraryImport(Library)]
     public static partial byte* cudasim_options();
+
+    /// <summary>Whether a check is on or the order of threads is a random one: then kernels are built with every access as a call.</summary>
+    public static bool IsChecking
+    {
+        get
+        {
+            var lines = (Marshal.PtrToStringUTF8((nint)cudasim_options()) ?? "").Split('\n');
+            return !lines.Contains("check=none") || !lines.Contains("seed=0");
+        }
+    }
 
     /// <summary>How often a check found something; null counts every kind.</summary>
     [LibraryImport(Library, StringMarshalling = StringMarshalling.Utf8)]

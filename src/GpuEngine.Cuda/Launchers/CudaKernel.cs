@@ -33,6 +33,9 @@ public abstract class CudaKernel : IDisposable
     /// <summary>The compiled kernels it needs, known from the plan alone.</summary>
     public abstract IReadOnlyList<KernelRequest> Requests { get; }
 
+    /// <summary>What was decided, in words by which two plans of one node are told apart.</summary>
+    public virtual string Decision => string.Join(" + ", Requests.Select(Describe));
+
     /// <summary>What the kernel library gave; null before binding.</summary>
     protected KernelLibrary? Library { get; private set; }
 
@@ -65,6 +68,9 @@ public abstract class CudaKernel : IDisposable
     protected virtual void Bound()
     {
     }
+
+    private protected static string Describe(KernelRequest request) =>
+        $"{request.Entry} [{string.Join(' ', request.Defines.Select(d => $"{d.Name}={d.Value}"))}]";
 
     protected DevicePointer Out(int index) => _outputs[index];
 

@@ -50,11 +50,22 @@ public sealed record CudaLimits
     /// <summary>Numbers that a bench puts in place of a launcher's own choice, by name ("threads", "members", ...).</summary>
     public IReadOnlyDictionary<string, int> Tuning { get; init; } = FrozenDictionary<string, int>.Empty;
 
+    /// <summary>Hears what launchers ask for; see <see cref="LauncherChoices.Of"/>.</summary>
+    internal LauncherChoices? Choices { get; init; }
+
     /// <summary>Whether a launcher may plan this variant.</summary>
-    public bool Allows(string variant) => Variant is null || Variant == variant;
+    public bool Allows(string variant)
+    {
+        Choices?.Add(variant);
+        return Variant is null || Variant == variant;
+    }
 
     /// <summary>A launcher's own choice unless a bench asked for another.</summary>
-    public int Tuned(string name, int value) => Tuning.GetValueOrDefault(name, value);
+    public int Tuned(string name, int value)
+    {
+        Choices?.Add(name, value);
+        return Tuning.GetValueOrDefault(name, value);
+    }
 
     /// <summary>The limits of a real or simulated device; libraries are left to the caller.</summary>
     public static CudaLimits Of(CudaDeviceProperties properties) => new()

@@ -78,6 +78,8 @@ internal sealed class PlannedKernel : CudaKernel
     /// <summary>The cost where it is not that of the op.</summary>
     public Cost? ExactCost { init => _cost = value; }
 
+    public override string Decision => string.Join(" + ", _steps.Select(s => $"{Describe(s.Request)} {s.Shape}"));
+
     /// <summary>The launches, in order.</summary>
     public IReadOnlyList<LaunchStep> Steps => _steps;
 

@@ -12,7 +12,7 @@ public sealed unsafe class CudaModule : CudaResource
 
     private CudaModule(CudaContext context, CUmodule module, string name) : base(context, module.Value) => _name = name;
 
-    private CUmodule Raw => new(Live);
+    internal CUmodule Raw => new(Live);
 
     /// <summary>The kernel called <paramref name="name"/> (as linked: declare kernels <c>extern "C"</c>).</summary>
     /// <exception cref="CudaException">There is none.</exception>

@@ -10,6 +10,7 @@ namespace GpuEngine.Cuda.Runtime;
 public sealed unsafe class NvrtcCompiler : IKernelCompiler
 {
     private readonly int[] _architectures;
+    private readonly string _identity;
 
     /// <summary>Loads NVRTC.</summary>
     /// <exception cref="UserException">It is not installed; the sentence says what to install.</exception>
@@ -26,7 +27,7 @@ public sealed unsafe class NvrtcCompiler : IKernelCompiler
 
         Nvrtc.nvrtcVersion(out var major, out var minor).ThrowIfFailed();
         Version = new Version(major, minor);
-        Identity = Identify(Version);
+        _identity = Identify(Version);
         Nvrtc.nvrtcGetNumSupportedArchs(out var count).ThrowIfFailed();
         _architectures = new int[count];
         fixed (int* archs = _architectures)
@@ -36,8 +37,11 @@ public sealed unsafe class NvrtcCompiler : IKernelCompiler
     /// <summary>The CUDA version it belongs to.</summary>
     public Version Version { get; }
 
-    /// <inheritdoc/>
-    public string Identity { get; }
+    /// <summary>
+    /// Compiler and version. The simulator builds kernels anew when they were built without the checks that are now on, so images of
+    /// either kind are kept apart.
+    /// </summary>
+    public string Identity => NativeLibraries.IsSimulated && Cudasim.IsChecking ? _identity + " checked" : _identity;
 
     /// <summary>Architectures it compiles for, as numbers: 90 for sm_90.</summary>
     public IReadOnlyList<int> Architectures => _architectures;

@@ -1,6 +1,7 @@
 using System.Runtime.InteropServices;
 using GpuEngine.Cuda;
 using GpuEngine.Cuda.Interop;
+using GpuEngine.Cuda.Runtime;
 using Xunit;
 
 namespace GpuEngine.Tests.Cuda;
@@ -53,6 +54,8 @@ public sealed unsafe class DeviceUnderTest : IDisposable
 
     private static string FindCacheFolder()
     {
+        // The parts of the GPU bundle share one.
+        if (Environment.GetEnvironmentVariable(KernelCache.FolderVariable) is { Length: > 0 } chosen) return chosen;
         var folder = AppContext.BaseDirectory;
         while (folder is not null && !File.Exists(Path.Combine(folder, "GpuEngine.sln"))) folder = Path.GetDirectoryName(folder);
         return Path.Combine(folder ?? Path.GetTempPath(), "artifacts", "kernel-cache");
