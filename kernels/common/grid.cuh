@@ -25,17 +25,21 @@ DEVICE void grid_sync(u32* counter) {
     __syncthreads();
 }
 
-// True in all threads of the block that calls last; what the other blocks wrote before calling is visible there.
-DEVICE bool is_last_block(u32* counter) {
+// True in all threads of the block that calls last of those `blocks` that share the counter; what the others wrote before
+// calling is visible there.
+DEVICE bool is_last_block(u32* counter, u32 blocks) {
     __shared__ bool last;
     __syncthreads();
     if (thread_rank() == 0) {
         __threadfence();
-        last = atomicInc(counter, grid_blocks() - 1) == grid_blocks() - 1;
+        last = atomicInc(counter, blocks - 1) == blocks - 1;
         __threadfence();
     }
     __syncthreads();
     return last;
 }
+
+// The same for all blocks of the grid.
+DEVICE bool is_last_block(u32* counter) { return is_last_block(counter, grid_blocks()); }
 
 }  // namespace gpuengine

@@ -87,6 +87,24 @@ internal static class FileKernels
             "const P* weight, const P* bias, const T* residual, i64 batch, i64 channels, i64 length, i64 piece",
             Norms(false)),
         Kernel(
+            "bias_act.cu", "bias_act_naive", "one element per thread: the second oracle", "bias_act",
+            "T* y, const T* x, const T* bias, const T* residual, const i64* state, i64 outer, i64 channels, i64 length",
+            Walks("RESIDUAL")),
+        Kernel(
+            "bias_act.cu", "bias_act", "residual + dropout(activation(x + bias)), with counts per channel", "bias_act",
+            "T* y, i64* positive, i64* nonfinite, u32* partial, u32* counters, const T* x, const T* bias, const T* residual, " +
+            "const i64* state, i64 outer, i64 channels, i64 length, i64 piece",
+            Walks("RESIDUAL", "BIAS", "COUNTS")),
+        Kernel(
+            "bias_act_backward.cu", "bias_act_backward_naive", "one block per channel: the second oracle", "bias_act",
+            "T* dx, T* dbias, const T* dy, const T* value, const T* bias, const i64* state, i64 outer, i64 channels, i64 length",
+            Walks("")),
+        Kernel(
+            "bias_act_backward.cu", "bias_act_backward", "dx and dbias in one launch", "bias_act",
+            "T* dx, T* dbias, float* partial, u32* counters, const T* dy, const T* value, const T* bias, const i64* state, " +
+            "i64 outer, i64 channels, i64 length, i64 piece",
+            Walks("", "ADD_BIAS", "SUMS")),
+        Kernel(
             "clip_grad_norm.cu", "clip_grad_norm_sum", "sum of squares of one gradient", "clip_grad_norm",
             "double* partial, const T* grad, i64 count",
             Storage()),
@@ -104,6 +122,10 @@ internal static class FileKernels
             "T* dx, const T* dloss, const T* x, const Index* target, const T* weight, const T* maximum, " +
             "const T* log_sum, const T* divisor, i64 lines, i64 classes, i64 length",
             Losses()),
+        Kernel(
+            "dropout.cu", "dropout_naive", "one element per thread: the second oracle", "dropout",
+            "T* y, const T* x, const i64* state, i64 count",
+            Dropouts()),
         Kernel(
             "dropout.cu", "dropout", "mask drawn from Philox, forward and backward", "dropout",
             "T* y, const T* x, const i64* state, i64 count",
@@ -176,7 +198,31 @@ internal static class FileKernels
         Variant("", DType.F32, Width(DType.F32)), Variant("", DType.BF16, Width(DType.BF16)), Variant("unaligned", DType.F32, Define("VECTOR", 1)),
     ];
 
-    private static KernelVariant[] Dropouts() => [Variant("", DType.F32), Variant("", DType.BF16), Variant("unaligned", DType.F32, Define("VECTOR", 1))];
+    private static KernelVariant[] Dropouts() =>
+    [
+        .. new[] { DType.F32, DType.BF16 }.SelectMany(dtype => new[]
+        {
+            Variant("", dtype, Width(dtype), Define("DROPOUT", 1)), Variant("unaligned", dtype, Width(dtype), Define("ALIGNED", 0), Define("DROPOUT", 1)),
+        }),
+    ];
+
+    /// <summary>The walks of element-wise kernels; flat ones have the first option alone, those along channels all of them.</summary>
+    private static KernelVariant[] Walks(string first, params string[] perChannel)
+    {
+        (string, string)[] all = [.. perChannel.Prepend(first).Where(name => name.Length > 0).Select(name => Define(name, 1))];
+        return
+        [
+            .. new[] { DType.F32, DType.BF16 }.SelectMany(dtype => new[]
+            {
+                Variant("flat", dtype, Width(dtype)),
+                Variant("flat unaligned dropout", dtype, [Width(dtype), Define("ALIGNED", 0), Define("DROPOUT", 1), .. all.Take(first.Length > 0 ? 1 : 0)]),
+                Variant("columns relu", dtype, [Width(dtype), Define("LAYOUT", 1), .. all, .. ActivationMacros.Of(new Relu())!]),
+                Variant("columns gelu dropout", dtype, [Width(dtype), Define("LAYOUT", 1), Define("GROUPS", 32), Define("DROPOUT", 1), .. all, .. ActivationMacros.Of(new Gelu())!]),
+                Variant("planes silu dropout", dtype, [Width(dtype), Define("LAYOUT", 2), Define("DROPOUT", 1), .. all, .. ActivationMacros.Of(new Silu())!]),
+                Variant("narrow columns", dtype, [Define("VECTOR", 1), Define("LAYOUT", 1), Define("GROUPS", 1), Define("DROPOUT", 1), .. all]),
+            }),
+        ];
+    }
 
     private static KernelVariant[] Activations() =>
     [

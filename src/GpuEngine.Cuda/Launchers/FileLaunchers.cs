@@ -23,6 +23,8 @@ internal static class FileLaunchers
         CudaKernels.Register<RmsPropOp>(OptimizerLauncher.Create);
         CudaKernels.Register<AdagradOp>(OptimizerLauncher.Create);
         CudaKernels.Register<ClipGradNormOp>(ClipGradNormLauncher.Create);
+        CudaKernels.Register<BiasActOp>(BiasActLauncher.Forward);
+        CudaKernels.Register<BiasActBackwardOp>(BiasActLauncher.Backward);
         CudaKernels.Register<DropoutOp>(DropoutLauncher.Create);
         CudaKernels.Register<SoftmaxOp>(SoftmaxLauncher.Forward);
         CudaKernels.Register<SoftmaxBackwardOp>(SoftmaxLauncher.Backward);

@@ -66,6 +66,44 @@ internal static class KernelSamples
         ],
     };
 
+    private static readonly OpSpec BiasAct = OpCatalog.Find("bias_act") with
+    {
+        Samples =
+        [
+            // Flat: less than a vector, a tail, many blocks.
+            BiasActOf([3], "relu", p: 0.5), BiasActOf([4099], "gelu", residual: true, p: 0.1), BiasActOf([3, 33000], "silu", p: 0.3),
+            // Columns: one row, odd channels, a slice that is not full, pieces of which the last is short, 512 bytes at a time.
+            BiasActOf([1, 8], "tanh", bias: true), BiasActOf([37, 7], "gelu", bias: true, p: 0.5), BiasActOf([300, 40], "relu", bias: true, p: 0.2),
+            BiasActOf([1500, 12], "mish", bias: true, residual: true), BiasActOf([6, 5, 24], "elu", bias: true, dim: -1, p: 0.7),
+            // Planes: length 4, odd, one that spans many turns of the block, pieces.
+            BiasActOf([5, 3, 2, 2], "silu", bias: true, residual: true, p: 0.5), BiasActOf([4, 5, 7, 3], "relu", bias: true, p: 0.25),
+            BiasActOf([2, 2, 66, 64], "gelu", bias: true, p: 0.25), BiasActOf([40, 2, 18], "leaky_relu:0.2", bias: true),
+        ],
+    };
+
+    /// <summary>Counts are exact: whatever rounds to 0 in bf16 would change them, so values keep away from it.</summary>
+    private static readonly OpSpec BiasActCounts = OpCatalog.Find("bias_act") with
+    {
+        Name = "bias_act_counts",
+        Differentiable = false,
+        Samples =
+        [
+            BiasActOf([9, 20], "relu", counts: true), BiasActOf([700, 12], "relu", bias: true, counts: true, p: 0.5),
+            BiasActOf([3, 2, 50, 40], "identity", counts: true, residual: true),
+        ],
+    };
+
+    private static OpSample BiasActOf(
+        int[] shape, string activation, bool bias = false, bool residual = false, double p = 0, int dim = 1, bool counts = false)
+    {
+        var sample = new OpSample { ["input"] = Sample.Normal(shape) };
+        if (bias) sample["bias"] = Sample.Normal(shape[dim < 0 ? shape.Length + dim : dim]);
+        if (residual) sample["residual"] = Sample.Normal(shape);
+        foreach (var (name, value) in new (string, object)[] { ("activation", activation), ("p", p), ("dim", dim), ("counts", counts), ("seed", 9), ("offset", 2), ("stream", 3) })
+            sample.Attributes[name] = value;
+        return sample;
+    }
+
     private static readonly OpSpec Transpose = new("transpose", "two groups of axes swapped")
     {
         Attributes = [new("order", new[] { 1, 0 }, "")],
@@ -97,7 +135,7 @@ internal static class KernelSamples
 
     private static readonly OpSpec[] Forward =
     [
-        BatchNorm, CrossEntropy, LayerNorm, Softmax, Adam, Sgd, Transpose, Unaligned,
+        BatchNorm, BiasAct, BiasActCounts, CrossEntropy, LayerNorm, Softmax, Adam, Sgd, Transpose, Unaligned,
         OpCatalog.Find("dropout") with { Samples = [new() { ["input"] = Sample.Normal(4099), Attributes = { ["p"] = 0.3, ["seed"] = 7 } }] },
         OpCatalog.Find("clip_grad_norm") with { Samples = [new() { ["grad"] = Sample.Normal(70001), Attributes = { ["max_norm"] = 2.0 } }] },
         .. Activations.All.Where(s => s.Name != "identity").Select(s => s with { Samples = [new() { ["input"] = Sample.Uniform(-9, 9, 1) }, new() { ["input"] = Sample.Normal(4099) }] }),
