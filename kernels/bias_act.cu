@@ -6,8 +6,8 @@
 //
 // Layout: x, residual, y [outer, channels, length] contiguous, bias [channels]. Mapping: common/walk.cuh. Without bias and counts
 // the layout is flat; else a thread stays in its channels and keeps their biases in registers.
-// Bytes per element (T = bytes of the storage type): 2 T, 3 T with a residual. Besides, per block: a slice of biases per row of
-// threads, 16 bytes per warp for the generator; COUNTS: 16 bytes per channel and piece.
+// Bytes per element (T = bytes of the storage type): 2 T, 3 T with a residual. Besides, per block: its channels' biases once
+// (planes: per warp), 16 bytes per warp for the generator; COUNTS with more than one piece: 16 bytes per channel and piece.
 // Live registers: UNROLL vectors of up to two tensors (4 each), kOwn biases (and 2 kOwn counts), 12 of the walk, 14 of Philox:
 // at UNROLL 2 about 45 in f32 and 55 in bf16, so that 1024 threads are resident with 32 to 64 bytes each in flight.
 // Arithmetic in f32. x and y may be one tensor: every element is read and written by one thread.
@@ -73,36 +73,48 @@ extern "C" __global__ void __launch_bounds__(256) bias_act_naive(
     }
 }
 
-extern "C" __global__ void __launch_bounds__(THREADS) bias_act(
-    T* y, i64* positive, i64* nonfinite, u32* partial, u32* counters, const T* x, const T* bias, const T* residual, const i64* state,
-    i64 outer, i64 channels, i64 length, i64 piece) {
-    Walk walk(outer, channels, length, piece);
-    const Dropout dropout(state);
-    Vec<float, kOwn> b{};
-    if (BIAS) b = channel_values(bias, walk);
-    Counts counts;
-    while (walk.more()) {
-        i64 at[UNROLL];
-        Vec<T, VECTOR> v[UNROLL], r[UNROLL];
+struct Batch {
+    i64 at[UNROLL];
+    Vec<T, VECTOR> x[UNROLL], residual[UNROLL];
+
+    DEVICE void load(Walk& walk, const T* all_x, const T* all_residual) {
 #pragma unroll
         for (int u = 0; u < UNROLL; ++u) {
             at[u] = walk.next();
             if (at[u] < 0) continue;
-            v[u] = read(x + at[u]);
-            if (RESIDUAL) r[u] = read(residual + at[u]);
+            x[u] = read(all_x + at[u]);
+            if (RESIDUAL) residual[u] = read(all_residual + at[u]);
         }
+    }
+};
+
+extern "C" __global__ void __launch_bounds__(THREADS) bias_act(
+    T* y, i64* positive, i64* nonfinite, u32* partial, u32* counters, const T* x, const T* bias, const T* residual, const i64* state,
+    i64 outer, i64 channels, i64 length, i64 piece) {
+    Walk walk(outer, channels, length, piece);
+    Batch batch;
+    batch.load(walk, x, residual);
+    const Dropout dropout(state);
+    Vec<float, kOwn> b[1] = {};
+    const T* const numbers[1] = {bias};
+    if (BIAS) channel_values<1>(b, numbers, walk);
+    Counts counts;
+    for (;;) {
 #pragma unroll
         for (int u = 0; u < UNROLL; ++u) {
-            if (at[u] >= 0) write(y + at[u], forward(v[u], r[u], b, dropout, at[u], counts));
+            if (batch.at[u] < 0) continue;
+            write(y + batch.at[u], forward(batch.x[u], batch.residual[u], b[0], dropout, batch.at[u], counts));
         }
+        if (!walk.more()) break;
+        batch.load(walk, x, residual);
     }
     if (LAYOUT == 0) {
         // What VECTOR leaves: fewer elements than a vector has.
         const i64 count = outer * channels * length, rest = count / VECTOR * VECTOR + global_thread();
         if (rest < count) {
-            Vec<T, 1> v{x[rest]}, r{x[rest]};
+            Vec<T, 1> v{x[rest]}, r{};
             if (RESIDUAL) r[0] = residual[rest];
-            y[rest] = forward(v, r, b, dropout, rest, counts)[0];
+            y[rest] = forward(v, r, b[0], dropout, rest, counts)[0];
         }
     }
     if (COUNTS && channel_sums(counts.sums, walk, partial, counters)) {

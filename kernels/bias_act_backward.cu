@@ -8,8 +8,8 @@
 // `value` is x, or the output y behind relu and leaky relu, whose slopes follow from it (FROM_OUTPUT is then no matter of the
 // kernel: no bias is added, and behind relu no mask is drawn, because what was dropped is 0 in y as well).
 // Layout: dy, value, dx [outer, channels, length] contiguous. Mapping: common/walk.cuh; flat where nothing belongs to a channel.
-// Bytes per element (T = bytes of the storage type): 3 T, 2 T without activation. Besides, per block: its channels' biases per
-// row of threads, 16 bytes per warp for the generator; SUMS with more than one piece: 8 bytes per channel and piece.
+// Bytes per element (T = bytes of the storage type): 3 T, 2 T without activation. Besides, per block: its channels' biases once
+// (planes: per warp), 16 bytes per warp for the generator; SUMS with more than one piece: 8 bytes per channel and piece.
 // Live registers: UNROLL vectors of two tensors (4 each), kOwn biases and sums, 12 of the walk, 14 of Philox, some 12 of erf: at
 // UNROLL 2 about 50 in f32 and 62 in bf16, so that 1024 threads are resident with 64 bytes each in flight.
 // Sums in f32 of dx before it is rounded; their order depends on the shape and the pieces (walk.cuh), not on the device.
@@ -73,42 +73,53 @@ extern "C" __global__ void __launch_bounds__(256) bias_act_backward_naive(
     if (threadIdx.x == 0) dbias[channel] = from_float<T>(sum);
 }
 
-extern "C" __global__ void __launch_bounds__(THREADS) bias_act_backward(
-    T* dx, T* dbias, float* partial, u32* counters, const T* dy, const T* value, const T* bias, const i64* state, i64 outer, i64 channels,
-    i64 length, i64 piece) {
-    Walk walk(outer, channels, length, piece);
-    const Dropout dropout(state);
-    Vec<float, kOwn> b{};
-    if (ADD_BIAS) b = channel_values(bias, walk);
-    float sums[1][kOwn] = {};
-    while (walk.more()) {
-        i64 at[UNROLL];
-        Vec<T, VECTOR> g[UNROLL], v[UNROLL];
+struct Batch {
+    i64 at[UNROLL];
+    Vec<T, VECTOR> dy[UNROLL], value[UNROLL];
+
+    DEVICE void load(Walk& walk, const T* all_dy, const T* all_value) {
 #pragma unroll
         for (int u = 0; u < UNROLL; ++u) {
             at[u] = walk.next();
             if (at[u] < 0) continue;
-            g[u] = read(dy + at[u]);
-            if (kHasActivation) v[u] = read(value + at[u]);
+            dy[u] = read(all_dy + at[u]);
+            if (kHasActivation) value[u] = read(all_value + at[u]);
         }
+    }
+};
+
+extern "C" __global__ void __launch_bounds__(THREADS) bias_act_backward(
+    T* dx, T* dbias, float* partial, u32* counters, const T* dy, const T* value, const T* bias, const i64* state, i64 outer, i64 channels,
+    i64 length, i64 piece) {
+    Walk walk(outer, channels, length, piece);
+    Batch batch;
+    batch.load(walk, dy, value);
+    const Dropout dropout(state);
+    Vec<float, kOwn> b[1] = {};
+    const T* const numbers[1] = {bias};
+    if (ADD_BIAS) channel_values<1>(b, numbers, walk);
+    float sums[1][kOwn] = {};
+    for (;;) {
 #pragma unroll
         for (int u = 0; u < UNROLL; ++u) {
-            if (at[u] < 0) continue;
-            const auto d = backward(g[u], v[u], b, dropout, at[u]);
-            write(dx + at[u], from_float<T>(d));
+            if (batch.at[u] < 0) continue;
+            const auto d = backward(batch.dy[u], batch.value[u], b[0], dropout, batch.at[u]);
+            write(dx + batch.at[u], from_float<T>(d));
             if (SUMS) {
 #pragma unroll
                 for (int e = 0; e < VECTOR; ++e) sums[0][own_channel(e)] += d[e];
             }
         }
+        if (!walk.more()) break;
+        batch.load(walk, dy, value);
     }
     if (LAYOUT == 0) {
         // What VECTOR leaves: fewer elements than a vector has.
         const i64 count = outer * channels * length, rest = count / VECTOR * VECTOR + global_thread();
         if (rest < count) {
-            Vec<T, 1> d{dy[rest]}, v{dy[rest]};
+            Vec<T, 1> d{dy[rest]}, v{};
             if (kHasActivation) v[0] = value[rest];
-            dx[rest] = from_float<T>(backward(d, v, b, dropout, rest)[0]);
+            dx[rest] = from_float<T>(backward(d, v, b[0], dropout, rest)[0]);
         }
     }
     if (SUMS && channel_sums(sums, walk, partial, counters)) {

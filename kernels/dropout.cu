@@ -32,21 +32,31 @@ extern "C" __global__ void __launch_bounds__(256) dropout_naive(T* y, const T* x
     for (i64 i = global_thread(); i < count; i += global_threads()) y[i] = drop(Vec<T, 1>{x[i]}, dropout, i)[0];
 }
 
-extern "C" __global__ void __launch_bounds__(THREADS) dropout(T* y, const T* x, const i64* state, i64 count) {
-    Walk walk(1, 1, count, 0);
-    const Dropout dropout(state);
-    while (walk.more()) {
-        i64 at[UNROLL];
-        Vec<T, VECTOR> v[UNROLL];
+struct Batch {
+    i64 at[UNROLL];
+    Vec<T, VECTOR> x[UNROLL];
+
+    DEVICE void load(Walk& walk, const T* all_x) {
 #pragma unroll
         for (int u = 0; u < UNROLL; ++u) {
             at[u] = walk.next();
-            if (at[u] >= 0) v[u] = read(x + at[u]);
+            if (at[u] >= 0) x[u] = read(all_x + at[u]);
         }
+    }
+};
+
+extern "C" __global__ void __launch_bounds__(THREADS) dropout(T* y, const T* x, const i64* state, i64 count) {
+    Walk walk(1, 1, count, 0);
+    Batch batch;
+    batch.load(walk, x);
+    const Dropout dropout(state);
+    for (;;) {
 #pragma unroll
         for (int u = 0; u < UNROLL; ++u) {
-            if (at[u] >= 0) write(y + at[u], drop(v[u], dropout, at[u]));
+            if (batch.at[u] >= 0) write(y + batch.at[u], drop(batch.x[u], dropout, batch.at[u]));
         }
+        if (!walk.more()) break;
+        batch.load(walk, x);
     }
     const i64 rest = count / VECTOR * VECTOR + global_thread();
     if (rest < count) y[rest] = drop(Vec<T, 1>{x[rest]}, dropout, rest)[0];

@@ -137,17 +137,29 @@ DEVICE void write(T* to, const Vec<T, VECTOR>& v) {
     for (int e = 0; e < VECTOR; ++e) to[e] = v[e];
 }
 
-// The channel's number to every thread of the block, read once per warp (planes), or those of the thread's channels (columns).
-template <class T>
-DEVICE Vec<float, kOwn> channel_values(const T* from, const Walk& walk) {
-    Vec<float, kOwn> v;
-    if (LAYOUT == 2) {
-        v[0] = __shfl_sync(kFullMask, lane_index() == 0 ? to_float(from[walk.channel]) : 0.0f, 0);
+// The numbers of the thread's channels, from K tensors [channels]; all threads call. Read once per block (columns, through shared
+// memory) or warp (planes). To be called when the first vectors are on their way, so that the two waits are one.
+template <int K, class T>
+DEVICE void channel_values(Vec<float, kOwn> (&values)[K], const T* const (&from)[K], const Walk& walk) {
+    if (LAYOUT == 1) {
+        __shared__ float staged[K][kOwn][kGroups];
+        if (walk.leads()) {
+#pragma unroll
+            for (int k = 0; k < K; ++k) {
+#pragma unroll
+                for (int c = 0; c < kOwn; ++c) staged[k][c][walk.group] = to_float(from[k][walk.channel + c]);
+            }
+        }
+        __syncthreads();
+#pragma unroll
+        for (int k = 0; k < K; ++k) {
+#pragma unroll
+            for (int c = 0; c < kOwn; ++c) values[k][c] = walk.valid ? staged[k][c][walk.group] : 0.0f;
+        }
     } else {
 #pragma unroll
-        for (int e = 0; e < kOwn; ++e) v[e] = walk.valid ? to_float(from[walk.channel + e]) : 0.0f;
+        for (int k = 0; k < K; ++k) values[k][0] = __shfl_sync(kFullMask, lane_index() == 0 ? to_float(from[k][walk.channel]) : 0.0f, 0);
     }
-    return v;
 }
 
 // K sums of type S per channel over the threads of the block that share it, in a fixed order; right in the leading threads.

@@ -17,32 +17,6 @@ internal static class FileKernels
             "T* dx, const T* dy, const T* x, i64 count",
             Activations()),
         Kernel(
-            "activation.cu", "prelu_forward", "leaky relu with a learned slope per channel", "prelu",
-            "T* y, const T* x, const T* weight, i64 count, i64 channels, i64 length",
-            Activations()),
-        Kernel(
-            "activation.cu", "prelu_backward", "gradients of prelu", "prelu",
-            "T* dx, T* dweight, const T* dy, const T* x, const T* weight, i64 count, i64 channels, i64 length",
-            Activations()),
-        Kernel(
-            "activation.cu", "srelu_forward", "three linear pieces per channel", "srelu",
-            "T* y, const T* x, const T* t_r, const T* a_r, const T* t_l, const T* a_l, i64 count, i64 channels, " +
-            "i64 length",
-            Activations()),
-        Kernel(
-            "activation.cu", "srelu_backward", "gradients of srelu", "srelu",
-            "T* dx, T* dt_r, T* da_r, T* dt_l, T* da_l, const T* dy, const T* x, const T* t_r, const T* a_r, " +
-            "const T* t_l, const T* a_l, i64 count, i64 channels, i64 length",
-            Activations()),
-        Kernel(
-            "activation.cu", "maxout_forward", "maximum over neighbouring channels", "maxout",
-            "T* y, const T* x, i64 count, i64 length",
-            Activations()),
-        Kernel(
-            "activation.cu", "maxout_backward", "gradient of maxout", "maxout",
-            "T* dx, const T* dy, const T* x, i64 count, i64 length",
-            Activations()),
-        Kernel(
             "batch_norm.cu", "batch_norm_naive", "one block per channel: the second oracle", "batch_norm",
             "T* y, float* mean, float* invstd, float* new_mean, float* new_var, const T* x, const P* weight, " +
             "const P* bias, const float* running_mean, const float* running_var, const T* residual, i64 batch, " +
@@ -105,6 +79,34 @@ internal static class FileKernels
             "i64 outer, i64 channels, i64 length, i64 piece",
             Walks("", "ADD_BIAS", "SUMS")),
         Kernel(
+            "channel_activation.cu", "prelu_forward", "leaky relu with a learned slope per channel", "prelu",
+            "T* y, const T* x, const T* weight, i64 outer, i64 channels, i64 length, i64 piece",
+            Channels()),
+        Kernel(
+            "channel_activation.cu", "prelu_backward", "its gradients in one launch", "prelu",
+            "T* dx, T* dweight, float* partial, u32* counters, const T* dy, const T* x, const T* weight, i64 outer, i64 channels, i64 length, " +
+            "i64 piece",
+            Channels()),
+        Kernel(
+            "channel_activation.cu", "prelu_backward_naive", "one block per channel: the second oracle", "prelu",
+            "T* dx, T* dweight, const T* dy, const T* x, const T* weight, i64 outer, i64 channels, i64 length",
+            Channels()),
+        Kernel(
+            "channel_activation.cu", "srelu_forward", "three linear pieces per channel", "srelu",
+            "T* y, const T* x, const T* t_r, const T* a_r, const T* t_l, const T* a_l, i64 outer, i64 channels, i64 length, " +
+            "i64 piece",
+            Channels()),
+        Kernel(
+            "channel_activation.cu", "srelu_backward", "its gradients in one launch", "srelu",
+            "T* dx, T* dt_r, T* da_r, T* dt_l, T* da_l, float* partial, u32* counters, const T* dy, const T* x, const T* t_r, " +
+            "const T* a_r, const T* t_l, const T* a_l, i64 outer, i64 channels, i64 length, i64 piece",
+            Channels()),
+        Kernel(
+            "channel_activation.cu", "srelu_backward_naive", "one block per channel: the second oracle", "srelu",
+            "T* dx, T* dt_r, T* da_r, T* dt_l, T* da_l, const T* dy, const T* x, const T* t_r, const T* a_r, const T* t_l, " +
+            "const T* a_l, i64 outer, i64 channels, i64 length",
+            Channels()),
+        Kernel(
             "clip_grad_norm.cu", "clip_grad_norm_sum", "sum of squares of one gradient", "clip_grad_norm",
             "double* partial, const T* grad, i64 count",
             Storage()),
@@ -130,6 +132,22 @@ internal static class FileKernels
             "dropout.cu", "dropout", "mask drawn from Philox, forward and backward", "dropout",
             "T* y, const T* x, const i64* state, i64 count",
             Dropouts()),
+        Kernel(
+            "maxout.cu", "maxout_forward", "maximum over neighbouring channels, and where it was", "maxout",
+            "T* y, u8* index, const T* x, i64 count, i64 length",
+            Pieces()),
+        Kernel(
+            "maxout.cu", "maxout_forward_naive", "one result per thread: the second oracle", "maxout",
+            "T* y, u8* index, const T* x, i64 count, i64 length",
+            Pieces()),
+        Kernel(
+            "maxout.cu", "maxout_backward", "its gradient, from the index", "maxout",
+            "T* dx, const T* dy, const u8* index, i64 count, i64 length",
+            Pieces()),
+        Kernel(
+            "maxout.cu", "maxout_backward_naive", "one result per thread: the second oracle", "maxout",
+            "T* dx, const T* dy, const u8* index, i64 count, i64 length",
+            Pieces()),
         Kernel(
             "optimizers.cu", "optimizer_step_0", "a step of a rule without state", "sgd",
             "P* param, const P* old_param, const G* grad, const Rate* lr, const i64* step, const float* clip, i64 count",
@@ -223,6 +241,23 @@ internal static class FileKernels
             }),
         ];
     }
+
+    private static KernelVariant[] Channels() =>
+    [
+        .. new[] { DType.F32, DType.BF16 }.SelectMany(dtype => new[]
+        {
+            Variant("columns", dtype, Define("VECTOR", 4), Define("LAYOUT", 1)), Variant("planes", dtype, Width(dtype), Define("LAYOUT", 2)),
+        }),
+    ];
+
+    private static KernelVariant[] Pieces() =>
+    [
+        .. new[] { DType.F32, DType.BF16 }.SelectMany(dtype => new[]
+        {
+            Variant("adjacent", dtype, Width(dtype), Define("PIECES", 2), Define("ADJACENT", 1)), Variant("planes", dtype, Width(dtype), Define("PIECES", 5)),
+            Variant("single", dtype, Define("VECTOR", 1), Define("PIECES", 3)),
+        }),
+    ];
 
     private static KernelVariant[] Activations() =>
     [

@@ -97,10 +97,11 @@ internal sealed record ElementWalk
 
     /// <inheritdoc cref="OverChannels(CudaLimits, TensorType, int, IEnumerable{Tensor})"/>
     public static ElementWalk? OverChannels(
-        CudaLimits limits, DType dtype, long outer, long channels, long length, IEnumerable<Tensor> tensors)
+        CudaLimits limits, DType dtype, long outer, long channels, long length, IEnumerable<Tensor> tensors, int mostColumns = int.MaxValue)
     {
         var columns = length == 1;
         var vector = VectorWidth.Dividing(dtype, columns ? channels : length, tensors);
+        if (columns) vector = Math.Min(vector, mostColumns);
         var positions = columns ? outer : outer * (length / vector);
         if (positions > int.MaxValue || channels > int.MaxValue) return null;
         var unroll = limits.Tuned("unroll", DefaultUnroll);
@@ -129,10 +130,13 @@ internal sealed record ElementWalk
         };
     }
 
-    /// <summary>What is read beyond once: so many numbers per channel by each row of threads or each warp, the generator by each warp.</summary>
+    /// <summary>
+    /// What is read beyond once: so many numbers per channel by each block that has the channel (planes: by each of its warps), and
+    /// the generator's 16 bytes by each warp.
+    /// </summary>
     public Cost Repeated(int perChannel, int numberBytes, bool draws)
     {
-        var readers = Layout == LayoutKind.Columns ? Pieces * (Threads / Groups) : Pieces * (Threads / WarpSize);
+        var readers = Layout == LayoutKind.Columns ? Pieces : Pieces * (Threads / WarpSize);
         return new Cost(perChannel * numberBytes * (readers - 1) * Channels + (draws ? 16 * (Warps - 1) : 0), 0, 0);
     }
 

@@ -8,12 +8,12 @@ internal static class FileLaunchers
     public static void Register()
     {
         RegisterActivations();
-        CudaKernels.Register<PReluOp>(ActivationLauncher.PRelu);
-        CudaKernels.Register<PReluBackwardOp>(ActivationLauncher.PReluBackward);
-        CudaKernels.Register<SReluOp>(ActivationLauncher.SRelu);
-        CudaKernels.Register<SReluBackwardOp>(ActivationLauncher.SReluBackward);
-        CudaKernels.Register<MaxoutOp>(ActivationLauncher.Maxout);
-        CudaKernels.Register<MaxoutBackwardOp>(ActivationLauncher.MaxoutBackward);
+        CudaKernels.Register<PReluOp>(ChannelActivationLauncher.PRelu);
+        CudaKernels.Register<PReluBackwardOp>(ChannelActivationLauncher.PReluBackward);
+        CudaKernels.Register<SReluOp>(ChannelActivationLauncher.SRelu);
+        CudaKernels.Register<SReluBackwardOp>(ChannelActivationLauncher.SReluBackward);
+        CudaKernels.Register<MaxoutOp>(MaxoutLauncher.Forward);
+        CudaKernels.Register<MaxoutBackwardOp>(MaxoutLauncher.Backward);
         CudaKernels.Register<BatchNormOp>(BatchNormLauncher.Forward);
         CudaKernels.Register<BatchNormBackwardOp>(BatchNormLauncher.Backward);
         CudaKernels.Register<CrossEntropyOp>(CrossEntropyLauncher.Forward);

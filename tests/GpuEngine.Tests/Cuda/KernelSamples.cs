@@ -104,6 +104,36 @@ internal static class KernelSamples
         return sample;
     }
 
+    /// <summary>Columns and planes as for bias_act, and one weight for all.</summary>
+    private static readonly OpSpec PRelu = OpCatalog.Find("prelu") with
+    {
+        Samples = [Slopes([1, 3], 3), Slopes([1500, 12], 12), Slopes([70, 40], 40), Slopes([3, 2, 50, 44], 2), Slopes([5, 3, 7], 3), Slopes([9, 300], 1), Slopes([3001], 1)],
+    };
+
+    private static readonly OpSpec SRelu = OpCatalog.Find("srelu") with
+    {
+        Samples = [Thresholds([1, 3]), Thresholds([1500, 12]), Thresholds([70, 40]), Thresholds([3, 2, 50, 44]), Thresholds([5, 3, 7])],
+    };
+
+    /// <summary>Neighbouring groups in a vector, with a rest; places in vectors; pieces that fit no vector.</summary>
+    private static readonly OpSpec Maxout = OpCatalog.Find("maxout") with
+    {
+        Samples = [Pieces([7, 10], 2), Pieces([300, 24], 4), Pieces([6, 9], 3), Pieces([2, 10, 6, 4], 5), Pieces([3, 4, 7], 2), Pieces([5, 9], 9), Pieces([4, 7, 12], 1)],
+    };
+
+    private static OpSample Slopes(int[] shape, int weights) => new() { ["input"] = Sample.Normal(shape), ["weight"] = Sample.Normal(weights) };
+
+    private static OpSample Thresholds(int[] shape) => new()
+    {
+        ["input"] = Sample.Normal(shape),
+        ["t_r"] = Sample.Uniform(0.2, 1, shape[1]),
+        ["a_r"] = Sample.Normal(shape[1]),
+        ["t_l"] = Sample.Uniform(-1, -0.2, shape[1]),
+        ["a_l"] = Sample.Normal(shape[1]),
+    };
+
+    private static OpSample Pieces(int[] shape, int pieces) => new() { ["input"] = Sample.Normal(shape), Attributes = { ["num_pieces"] = pieces } };
+
     private static readonly OpSpec Transpose = new("transpose", "two groups of axes swapped")
     {
         Attributes = [new("order", new[] { 1, 0 }, "")],
@@ -135,7 +165,7 @@ internal static class KernelSamples
 
     private static readonly OpSpec[] Forward =
     [
-        BatchNorm, BiasAct, BiasActCounts, CrossEntropy, LayerNorm, Softmax, Adam, Sgd, Transpose, Unaligned,
+        BatchNorm, BiasAct, BiasActCounts, PRelu, SRelu, Maxout, CrossEntropy, LayerNorm, Softmax, Adam, Sgd, Transpose, Unaligned,
         OpCatalog.Find("dropout") with { Samples = [new() { ["input"] = Sample.Normal(4099), Attributes = { ["p"] = 0.3, ["seed"] = 7 } }] },
         OpCatalog.Find("clip_grad_norm") with { Samples = [new() { ["grad"] = Sample.Normal(70001), Attributes = { ["max_norm"] = 2.0 } }] },
         .. Activations.All.Where(s => s.Name != "identity").Select(s => s with { Samples = [new() { ["input"] = Sample.Uniform(-9, 9, 1) }, new() { ["input"] = Sample.Normal(4099) }] }),

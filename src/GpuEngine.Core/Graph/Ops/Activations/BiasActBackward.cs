@@ -36,7 +36,12 @@ public sealed record BiasActBackwardOp(Activation? Activation, DropoutOp? Dropou
         var dx = inputs[0];
         if (DrawsMask) dx = Dropout!.Apply(dx, inputs[^1]).Outputs[0];
         else if (Dropout is not null) dx *= Scale;
-        if (Activation is not null) dx *= Activation.Derivative(AddsBias ? inputs[1] + BiasActOp.Column(inputs[2], dx, Dim) : inputs[1]);
+        if (Activation is not null)
+        {
+            var value = AddsBias ? inputs[1] + BiasActOp.Column(inputs[2], dx, Dim) : inputs[1];
+            dx = new ActivationBackwardOp(Activation).Apply(dx, value).Outputs[0];
+        }
+
         return Bias ? [dx, F.Reshape(F.Sum(dx, BiasActOp.Others(dx.Rank, Dim)), [dx.Shape[Dim]])] : [dx];
     }
 
