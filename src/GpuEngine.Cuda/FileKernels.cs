@@ -184,13 +184,29 @@ internal static class FileKernels
             "i64 units, i64 piece",
             Rows()),
         Kernel(
-            "softmax.cu", "softmax_forward", "softmax and log_softmax of lines", "softmax",
+            "softmax.cu", "softmax_forward_naive", "softmax and log_softmax of lines that are read twice", "softmax",
             "T* y, const T* x, i64 lines, i64 classes, i64 length",
             Lines()),
         Kernel(
-            "softmax.cu", "softmax_backward", "gradient of softmax and log_softmax", "softmax",
+            "softmax.cu", "softmax_forward_rows", "a row in registers", "softmax",
+            "T* y, const T* x, i64 rows, i64 classes",
+            HeldLines()),
+        Kernel(
+            "softmax.cu", "softmax_forward_places", "a line across places in registers", "softmax",
+            "T* y, const T* x, i64 vectors, i64 length",
+            HeldLines()),
+        Kernel(
+            "softmax.cu", "softmax_backward_naive", "gradient of lines that are read twice", "softmax",
             "T* dx, const T* dy, const T* y, i64 lines, i64 classes, i64 length",
             Lines()),
+        Kernel(
+            "softmax.cu", "softmax_backward_rows", "gradient of a row in registers", "softmax",
+            "T* dx, const T* dy, const T* y, i64 rows, i64 classes",
+            HeldLines()),
+        Kernel(
+            "softmax.cu", "softmax_backward_places", "gradient of a line in registers", "softmax",
+            "T* dx, const T* dy, const T* y, i64 vectors, i64 length",
+            HeldLines()),
         Kernel(
             "transpose.cu", "transpose", "swaps two axes through shared memory", "",
             "T* out, const T* in, i64 batch, i64 rows, i64 columns",
@@ -284,6 +300,15 @@ internal static class FileKernels
     [
         .. new[] { 1, 32, 256 }.SelectMany(lanes => new[] { DType.F32, DType.BF16 }.Select(dtype => Variant($"{lanes} lanes", dtype, Define("LANES", lanes)))),
         Variant("log", DType.F32, Define("LOG", 1)),
+    ];
+
+    private static KernelVariant[] HeldLines() =>
+    [
+        .. new[] { DType.F32, DType.BF16 }.SelectMany(dtype => new[]
+        {
+            Variant("warp", dtype, Width(dtype), Define("HELD", 8)), Variant("block log", dtype, Width(dtype), Define("LANES", 512), Define("THREADS", 512), Define("HELD", 8), Define("LOG", 1)),
+            Variant("short", dtype, Define("VECTOR", 1), Define("LANES", 8), Define("HELD", 3)),
+        }),
     ];
 
     private static KernelVariant[] Losses() =>

@@ -56,15 +56,22 @@ internal static class KernelSamples
         Samples = [Rows(7, 3), Rows(9, 130), Rows(3, 2052), Rows(2, 9000), Rows(300, 64)],
     };
 
+    /// <summary>Rows by a thread, a part of a warp, a warp, blocks of each size, too wide for any; lines across places, held or not.</summary>
     private static readonly OpSpec Softmax = OpCatalog.Find("softmax") with
     {
         Samples =
         [
-            new() { ["input"] = Sample.Uniform(-40, 40, 300, 10), Attributes = { ["dim"] = 1 } },
-            new() { ["input"] = Sample.Normal(3, 2500), Attributes = { ["dim"] = 1 } },
-            new() { ["input"] = Sample.Normal(3, 7, 400), Attributes = { ["dim"] = 1 } },
+            Lines(1, 5, 1), Lines(1, 300, 10), Lines(1, 9, 7), Lines(1, 33, 1000), Lines(1, 3, 2500), Lines(1, 2, 5001), Lines(1, 2, 40000),
+            Lines(1, 3, 7, 400), Lines(1, 2, 21, 5, 5), Lines(1, 2, 70, 6), Lines(0, 10, 260),
         ],
     };
+
+    private static readonly OpSpec LogSoftmax = OpCatalog.Find("log_softmax") with
+    {
+        Samples = [Lines(1, 300, 10), Lines(1, 5, 1500), Lines(1, 3, 7, 40)],
+    };
+
+    private static OpSample Lines(int dim, params int[] shape) => new() { ["input"] = Sample.Uniform(-40, 40, shape), Attributes = { ["dim"] = dim } };
 
     private static readonly OpSpec BiasAct = OpCatalog.Find("bias_act") with
     {
@@ -165,7 +172,7 @@ internal static class KernelSamples
 
     private static readonly OpSpec[] Forward =
     [
-        BatchNorm, BiasAct, BiasActCounts, PRelu, SRelu, Maxout, CrossEntropy, LayerNorm, Softmax, Adam, Sgd, Transpose, Unaligned,
+        BatchNorm, BiasAct, BiasActCounts, PRelu, SRelu, Maxout, CrossEntropy, LayerNorm, Softmax, LogSoftmax, Adam, Sgd, Transpose, Unaligned,
         OpCatalog.Find("dropout") with { Samples = [new() { ["input"] = Sample.Normal(4099), Attributes = { ["p"] = 0.3, ["seed"] = 7 } }] },
         OpCatalog.Find("clip_grad_norm") with { Samples = [new() { ["grad"] = Sample.Normal(70001), Attributes = { ["max_norm"] = 2.0 } }] },
         .. Activations.All.Where(s => s.Name != "identity").Select(s => s with { Samples = [new() { ["input"] = Sample.Uniform(-9, 9, 1) }, new() { ["input"] = Sample.Normal(4099) }] }),
