@@ -89,7 +89,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) batch_norm_statist
     if (pieces > 1) {
         float* const rows = scratch + slice * pieces * (2 * kSlots);
         if (leads) store(rows + 2 * (blockIdx.y * kSlots + thread), Vec<float, 2>{average, m2});
-        if (!is_last_of(counters + slice, pieces)) return;
+        if (!is_last_block(counters + slice, pieces)) return;
         merge_rows(rows, pieces, share, at, exchange, average, m2);
     }
     if (leads)

@@ -99,7 +99,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) batch_norm_backwar
     if (pieces > 1) {
         float* const rows = total + 2 * kSlots;
         if (leads) store(rows + 2 * (blockIdx.y * kSlots + thread), Vec<float, 2>{sum, product});
-        if (!is_last_of(counters + slice, pieces)) return;
+        if (!is_last_block(counters + slice, pieces)) return;
         add_rows(rows, pieces, exchange, sum, product);
     }
     if (!leads) return;

@@ -1,54 +1,63 @@
-// Inverted dropout, forward and (applied to dy) backward: y = kept ? x SCALE : 0, SCALE = 1 / (1 - p).
+// Inverted dropout, forward and (applied to dy) backward: y = kept ? x SCALE : 0, SCALE = 1 / (1 - p). See common/dropout.cuh.
 //
-// Element i is kept where the uniform number of word i % 4 of Philox block i / 4 (common/philox.cuh) is at least the threshold;
-// compared as integers: word >> 8 against THRESHOLD = ceil(p 2^24). The mask is bit-equal on every device, for every dtype, and in
-// the backward pass, which draws it again. Seed and offset are read from device memory, so that a replayed graph draws afresh.
-// Layout: contiguous. Mapping: one Philox block (four elements, one access) per thread, grid-stride; all four words are used.
-// Bytes per element: 2 T. Arithmetic in f32.
-#include "common/philox.cuh"
+//   dropout_naive   one element per thread, which draws four words for it; also the second oracle
+//   dropout         16 bytes per access, all four words of a Philox block used
+//
+// Layout: contiguous, any start (ALIGNED 0) and any count. Mapping: flat (common/walk.cuh).
+// Bytes per element: 2 T (T = bytes of the storage type), and 16 per warp for the generator. Live registers: UNROLL vectors of 4,
+// 12 of the walk, 14 of Philox: about 36 at UNROLL 2. Ten rounds cost some 15 issue slots per element, of the 28 that bf16 leaves
+// at 4 TB/s. Arithmetic in f32. x and y may be one tensor.
+#include "common/dropout.cuh"
+#include "common/walk.cuh"
 
 #ifndef DTYPE
 #define DTYPE float
-#endif
-#ifndef VECTOR  // 4, or 1 where an address may be unaligned
-#define VECTOR 4
-#endif
-#ifndef THRESHOLD
-#define THRESHOLD 8388608u
-#endif
-#ifndef SCALE
-#define SCALE 2.0f
-#endif
-#ifndef STREAM
-#define STREAM 0u
 #endif
 
 using namespace gpuengine;
 
 using T = DTYPE;
 
-static_assert(VECTOR == 4 || VECTOR == 1, "a vector is a Philox block");
+static_assert(LAYOUT == 0, "no element has a channel");
 
-DEVICE T drop(T x, u32 word) { return from_float<T>((word >> 8) >= THRESHOLD ? to_float(x) * SCALE : 0.0f); }
+template <int N>
+DEVICE Vec<T, N> drop(const Vec<T, N>& x, const Dropout& dropout, i64 at) {
+    auto v = to_float(x);
+    dropout.apply(v, at);
+    return from_float<T>(v);
+}
 
-extern "C" __global__ void __launch_bounds__(256) dropout(T* y, const T* x, const i64* state, i64 count) {
-    __shared__ u64 generator[2];  // read once per block, not per thread
-    if (threadIdx.x < 2) generator[threadIdx.x] = static_cast<u64>(state[threadIdx.x]);
-    __syncthreads();
-    const u64 seed = generator[0];
-    const u32 offset = static_cast<u32>(generator[1]);
-    for (i64 quad = global_thread(); quad * 4 < count; quad += global_threads()) {
-        const auto words = random_words(seed, STREAM, offset, static_cast<u64>(quad));
-        if (VECTOR == 4 && quad * 4 + 4 <= count) {
-            auto v = load<VECTOR>(x + quad * 4);
+extern "C" __global__ void __launch_bounds__(256) dropout_naive(T* y, const T* x, const i64* state, i64 count) {
+    const Dropout dropout(state);
+    for (i64 i = global_thread(); i < count; i += global_threads()) y[i] = drop(Vec<T, 1>{x[i]}, dropout, i)[0];
+}
+
+struct Batch {
+    i64 at[UNROLL];
+    Vec<T, VECTOR> x[UNROLL];
+
+    DEVICE void load(Walk& walk, const T* all_x) {
 #pragma unroll
-            for (int e = 0; e < VECTOR; ++e) v[e] = drop(v[e], words[e]);
-            store(y + quad * 4, v);
-        } else {
-#pragma unroll
-            for (int e = 0; e < 4; ++e) {
-                if (quad * 4 + e < count) y[quad * 4 + e] = drop(x[quad * 4 + e], words[e]);
-            }
+        for (int u = 0; u < UNROLL; ++u) {
+            at[u] = walk.next();
+            if (at[u] >= 0) x[u] = read(all_x + at[u]);
         }
     }
+};
+
+extern "C" __global__ void __launch_bounds__(THREADS) dropout(T* y, const T* x, const i64* state, i64 count) {
+    Walk walk(1, 1, count, 0);
+    Batch batch;
+    batch.load(walk, x);
+    const Dropout dropout(state);
+    for (;;) {
+#pragma unroll
+        for (int u = 0; u < UNROLL; ++u) {
+            if (batch.at[u] >= 0) write(y + batch.at[u], drop(batch.x[u], dropout, batch.at[u]));
+        }
+        if (!walk.more()) break;
+        batch.load(walk, x);
+    }
+    const i64 rest = count / VECTOR * VECTOR + global_thread();
+    if (rest < count) y[rest] = drop(Vec<T, 1>{x[rest]}, dropout, rest)[0];
 }

@@ -25,8 +25,9 @@ DEVICE void grid_sync(u32* counter) {
     __syncthreads();
 }
 
-// True in all threads of that of `blocks` blocks that calls last; what the others wrote before calling is visible there.
-DEVICE bool is_last_of(u32* counter, u32 blocks) {
+// True in all threads of the block that calls last of those `blocks` that share the counter; what the others wrote before
+// calling is visible there.
+DEVICE bool is_last_block(u32* counter, u32 blocks) {
     __shared__ bool last;
     __syncthreads();
     if (thread_rank() == 0) {
@@ -37,7 +38,6 @@ DEVICE bool is_last_of(u32* counter, u32 blocks) {
     __syncthreads();
     return last;
 }
-DEVICE bool is_last_block(u32* counter) { return is_last_of(counter, grid_blocks()); }
 
 // A barrier between some blocks of a cooperative launch at which the last to arrive does something for all before it opens:
 //     if (gate.arrive(blocks)) { ...; gate.open(); } else { gate.wait(); }
@@ -55,7 +55,7 @@ struct Gate {
 #endif
         // It opens only after this block has arrived, so this is the value that it waits to change.
         if (thread_rank() == 0) before = load_volatile(counter + kGateWords / 2);
-        return is_last_of(counter, blocks);
+        return is_last_block(counter, blocks);
     }
     DEVICE void open() const {
         __syncthreads();
@@ -73,5 +73,8 @@ struct Gate {
         __syncthreads();
     }
 };
+
+// The same for all blocks of the grid.
+DEVICE bool is_last_block(u32* counter) { return is_last_block(counter, grid_blocks()); }
 
 }  // namespace gpuengine

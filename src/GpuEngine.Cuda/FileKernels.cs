@@ -17,32 +17,6 @@ internal static class FileKernels
             "T* dx, const T* dy, const T* x, i64 count",
             Activations()),
         Kernel(
-            "activation.cu", "prelu_forward", "leaky relu with a learned slope per channel", "prelu",
-            "T* y, const T* x, const T* weight, i64 count, i64 channels, i64 length",
-            Activations()),
-        Kernel(
-            "activation.cu", "prelu_backward", "gradients of prelu", "prelu",
-            "T* dx, T* dweight, const T* dy, const T* x, const T* weight, i64 count, i64 channels, i64 length",
-            Activations()),
-        Kernel(
-            "activation.cu", "srelu_forward", "three linear pieces per channel", "srelu",
-            "T* y, const T* x, const T* t_r, const T* a_r, const T* t_l, const T* a_l, i64 count, i64 channels, " +
-            "i64 length",
-            Activations()),
-        Kernel(
-            "activation.cu", "srelu_backward", "gradients of srelu", "srelu",
-            "T* dx, T* dt_r, T* da_r, T* dt_l, T* da_l, const T* dy, const T* x, const T* t_r, const T* a_r, " +
-            "const T* t_l, const T* a_l, i64 count, i64 channels, i64 length",
-            Activations()),
-        Kernel(
-            "activation.cu", "maxout_forward", "maximum over neighbouring channels", "maxout",
-            "T* y, const T* x, i64 count, i64 length",
-            Activations()),
-        Kernel(
-            "activation.cu", "maxout_backward", "gradient of maxout", "maxout",
-            "T* dx, const T* dy, const T* x, i64 count, i64 length",
-            Activations()),
-        Kernel(
             "batch_norm.cu", "batch_norm_naive", "one block per channel: the second oracle", "batch_norm",
             "T* y, float* mean, float* invstd, float* new_mean, float* new_var, const T* x, const P* weight, " +
             "const P* bias, const float* running_mean, const float* running_var, const T* residual, i64 batch, " +
@@ -108,6 +82,51 @@ internal static class FileKernels
             "const P* weight, const P* bias, const float* running_mean, const float* running_var, " +
             "const T* residual, i64 batch, i64 channels, i64 length, i64 share",
             Norms(true)),
+            "bias_act.cu", "bias_act_naive", "one element per thread: the second oracle", "bias_act",
+            "T* y, const T* x, const T* bias, const T* residual, const i64* state, i64 outer, i64 channels, i64 length",
+            Walks("RESIDUAL")),
+        Kernel(
+            "bias_act.cu", "bias_act", "residual + dropout(activation(x + bias)), with counts per channel", "bias_act",
+            "T* y, i64* positive, i64* nonfinite, u32* partial, u32* counters, const T* x, const T* bias, const T* residual, " +
+            "const i64* state, i64 outer, i64 channels, i64 length, i64 piece",
+            Walks("RESIDUAL", "BIAS", "COUNTS")),
+        Kernel(
+            "bias_act_backward.cu", "bias_act_backward_naive", "one block per channel: the second oracle", "bias_act",
+            "T* dx, T* dbias, const T* dy, const T* value, const T* bias, const i64* state, i64 outer, i64 channels, i64 length",
+            Walks("")),
+        Kernel(
+            "bias_act_backward.cu", "bias_act_backward", "dx and dbias in one launch", "bias_act",
+            "T* dx, T* dbias, float* partial, u32* counters, const T* dy, const T* value, const T* bias, const i64* state, " +
+            "i64 outer, i64 channels, i64 length, i64 piece",
+            Walks("", "ADD_BIAS", "SUMS")),
+        Kernel(
+            "channel_activation.cu", "prelu_forward", "leaky relu with a learned slope per channel", "prelu",
+            "T* y, const T* x, const T* weight, i64 outer, i64 channels, i64 length, i64 piece",
+            Channels()),
+        Kernel(
+            "channel_activation.cu", "prelu_backward", "its gradients in one launch", "prelu",
+            "T* dx, T* dweight, float* partial, u32* counters, const T* dy, const T* x, const T* weight, i64 outer, i64 channels, i64 length, " +
+            "i64 piece",
+            Channels()),
+        Kernel(
+            "channel_activation.cu", "prelu_backward_naive", "one block per channel: the second oracle", "prelu",
+            "T* dx, T* dweight, const T* dy, const T* x, const T* weight, i64 outer, i64 channels, i64 length",
+            Channels()),
+        Kernel(
+            "channel_activation.cu", "srelu_forward", "three linear pieces per channel", "srelu",
+            "T* y, const T* x, const T* t_r, const T* a_r, const T* t_l, const T* a_l, i64 outer, i64 channels, i64 length, " +
+            "i64 piece",
+            Channels()),
+        Kernel(
+            "channel_activation.cu", "srelu_backward", "its gradients in one launch", "srelu",
+            "T* dx, T* dt_r, T* da_r, T* dt_l, T* da_l, float* partial, u32* counters, const T* dy, const T* x, const T* t_r, " +
+            "const T* a_r, const T* t_l, const T* a_l, i64 outer, i64 channels, i64 length, i64 piece",
+            Channels()),
+        Kernel(
+            "channel_activation.cu", "srelu_backward_naive", "one block per channel: the second oracle", "srelu",
+            "T* dx, T* dt_r, T* da_r, T* dt_l, T* da_l, const T* dy, const T* x, const T* t_r, const T* a_r, const T* t_l, " +
+            "const T* a_l, i64 outer, i64 channels, i64 length",
+            Channels()),
         Kernel(
             "clip_grad_norm.cu", "clip_grad_norm_sum", "sum of squares of one gradient", "clip_grad_norm",
             "double* partial, const T* grad, i64 count",
@@ -127,6 +146,10 @@ internal static class FileKernels
             "const T* log_sum, const T* divisor, i64 lines, i64 classes, i64 length",
             Losses()),
         Kernel(
+            "dropout.cu", "dropout_naive", "one element per thread: the second oracle", "dropout",
+            "T* y, const T* x, const i64* state, i64 count",
+            Dropouts()),
+        Kernel(
             "dropout.cu", "dropout", "mask drawn from Philox, forward and backward", "dropout",
             "T* y, const T* x, const i64* state, i64 count",
             Dropouts()),
@@ -138,6 +161,21 @@ internal static class FileKernels
             "max_pool.cu", "max_pool_backward", "each place gathers from the windows it won", "max_pool2d",
             "T* dx, const T* dy, const i32* index, i64 images, i64 channels, i64 height, i64 width, i64 rows, i64 columns",
             Pools()),
+            "maxout.cu", "maxout_forward", "maximum over neighbouring channels, and where it was", "maxout",
+            "T* y, u8* index, const T* x, i64 count, i64 length",
+            Pieces()),
+        Kernel(
+            "maxout.cu", "maxout_forward_naive", "one result per thread: the second oracle", "maxout",
+            "T* y, u8* index, const T* x, i64 count, i64 length",
+            Pieces()),
+        Kernel(
+            "maxout.cu", "maxout_backward", "its gradient, from the index", "maxout",
+            "T* dx, const T* dy, const u8* index, i64 count, i64 length",
+            Pieces()),
+        Kernel(
+            "maxout.cu", "maxout_backward_naive", "one result per thread: the second oracle", "maxout",
+            "T* dx, const T* dy, const u8* index, i64 count, i64 length",
+            Pieces()),
         Kernel(
             "optimizers.cu", "optimizer_step_0", "a step of a rule without state", "sgd",
             "P* param, const P* old_param, const G* grad, const Rate* lr, const i64* step, const float* clip, i64 count",
@@ -174,13 +212,29 @@ internal static class FileKernels
             "i64 units, i64 piece",
             Rows()),
         Kernel(
-            "softmax.cu", "softmax_forward", "softmax and log_softmax of lines", "softmax",
+            "softmax.cu", "softmax_forward_naive", "softmax and log_softmax of lines that are read twice", "softmax",
             "T* y, const T* x, i64 lines, i64 classes, i64 length",
             Lines()),
         Kernel(
-            "softmax.cu", "softmax_backward", "gradient of softmax and log_softmax", "softmax",
+            "softmax.cu", "softmax_forward_rows", "a row in registers", "softmax",
+            "T* y, const T* x, i64 rows, i64 classes",
+            HeldLines()),
+        Kernel(
+            "softmax.cu", "softmax_forward_places", "a line across places in registers", "softmax",
+            "T* y, const T* x, i64 vectors, i64 length",
+            HeldLines()),
+        Kernel(
+            "softmax.cu", "softmax_backward_naive", "gradient of lines that are read twice", "softmax",
             "T* dx, const T* dy, const T* y, i64 lines, i64 classes, i64 length",
             Lines()),
+        Kernel(
+            "softmax.cu", "softmax_backward_rows", "gradient of a row in registers", "softmax",
+            "T* dx, const T* dy, const T* y, i64 rows, i64 classes",
+            HeldLines()),
+        Kernel(
+            "softmax.cu", "softmax_backward_places", "gradient of a line in registers", "softmax",
+            "T* dx, const T* dy, const T* y, i64 vectors, i64 length",
+            HeldLines()),
         Kernel(
             "transpose.cu", "transpose", "swaps two axes through shared memory", "",
             "T* out, const T* in, i64 batch, i64 rows, i64 columns",
@@ -215,7 +269,48 @@ internal static class FileKernels
         Variant("channels first", DType.F64, Define("CHANNELS_LAST", 0), Define("VECTOR", 1)),
     ];
 
-    private static KernelVariant[] Dropouts() => [Variant("", DType.F32), Variant("", DType.BF16), Variant("unaligned", DType.F32, Define("VECTOR", 1))];
+    private static KernelVariant[] Dropouts() =>
+    [
+        .. new[] { DType.F32, DType.BF16 }.SelectMany(dtype => new[]
+        {
+            Variant("", dtype, Width(dtype), Define("DROPOUT", 1)), Variant("unaligned", dtype, Width(dtype), Define("ALIGNED", 0), Define("DROPOUT", 1)),
+        }),
+    ];
+
+    /// <summary>The walks of element-wise kernels; flat ones have the first option alone, those along channels all of them.</summary>
+    private static KernelVariant[] Walks(string first, params string[] perChannel)
+    {
+        (string, string)[] all = [.. perChannel.Prepend(first).Where(name => name.Length > 0).Select(name => Define(name, 1))];
+        return
+        [
+            .. new[] { DType.F32, DType.BF16 }.SelectMany(dtype => new[]
+            {
+                Variant("flat", dtype, Width(dtype)),
+                Variant("flat unaligned dropout", dtype, [Width(dtype), Define("ALIGNED", 0), Define("DROPOUT", 1), .. all.Take(first.Length > 0 ? 1 : 0)]),
+                Variant("columns relu", dtype, [Width(dtype), Define("LAYOUT", 1), .. all, .. ActivationMacros.Of(new Relu())!]),
+                Variant("columns gelu dropout", dtype, [Width(dtype), Define("LAYOUT", 1), Define("GROUPS", 32), Define("DROPOUT", 1), .. all, .. ActivationMacros.Of(new Gelu())!]),
+                Variant("planes silu dropout", dtype, [Width(dtype), Define("LAYOUT", 2), Define("DROPOUT", 1), .. all, .. ActivationMacros.Of(new Silu())!]),
+                Variant("narrow columns", dtype, [Define("VECTOR", 1), Define("LAYOUT", 1), Define("GROUPS", 1), Define("DROPOUT", 1), .. all]),
+            }),
+        ];
+    }
+
+    private static KernelVariant[] Channels() =>
+    [
+        .. new[] { DType.F32, DType.BF16 }.SelectMany(dtype => new[]
+        {
+            Variant("columns", dtype, Define("VECTOR", 4), Define("LAYOUT", 1)), Variant("planes", dtype, Width(dtype), Define("LAYOUT", 2)),
+        }),
+    ];
+
+    private static KernelVariant[] Pieces() =>
+    [
+        .. new[] { DType.F32, DType.BF16 }.SelectMany(dtype => new[]
+        {
+            Variant("adjacent", dtype, Width(dtype), Define("PIECES", 2), Define("ADJACENT", 1)), Variant("planes", dtype, Width(dtype), Define("PIECES", 5)),
+            Variant("single", dtype, Define("VECTOR", 1), Define("PIECES", 3)),
+        }),
+    ];
 
     private static KernelVariant[] Activations() =>
     [
@@ -243,6 +338,15 @@ internal static class FileKernels
     [
         .. new[] { 1, 32, 256 }.SelectMany(lanes => new[] { DType.F32, DType.BF16 }.Select(dtype => Variant($"{lanes} lanes", dtype, Define("LANES", lanes)))),
         Variant("log", DType.F32, Define("LOG", 1)),
+    ];
+
+    private static KernelVariant[] HeldLines() =>
+    [
+        .. new[] { DType.F32, DType.BF16 }.SelectMany(dtype => new[]
+        {
+            Variant("warp", dtype, Width(dtype), Define("HELD", 8)), Variant("block log", dtype, Width(dtype), Define("LANES", 512), Define("THREADS", 512), Define("HELD", 8), Define("LOG", 1)),
+            Variant("short", dtype, Define("VECTOR", 1), Define("LANES", 8), Define("HELD", 3)),
+        }),
     ];
 
     private static KernelVariant[] Losses() =>

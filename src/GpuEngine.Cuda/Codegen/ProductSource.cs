@@ -56,11 +56,24 @@ internal static class ProductSource
         }
         """;
 
-    /// <summary>y[m, n] += bias[n], in place.</summary>
-    public const string AddBias = Start + """
-        extern "C" __global__ void __launch_bounds__(256) add_bias(T* y, const T* bias, i64 n, i64 count) {
+    /// <summary>
+    /// What comes behind a product where no library's epilogue does it: y[m, n] + bias[n] + residual[m, n], then relu, in place.
+    /// Macros BIAS, RESIDUAL and RELU.
+    /// </summary>
+    public const string Epilogue = Start + """
+        extern "C" __global__ void __launch_bounds__(256) epilogue(T* y, const T* bias, const T* residual, i64 n, i64 count) {
             for (i64 i = global_thread(); i < count; i += global_threads()) {
-                y[i] = from_accumulator<T>(to_accumulator(y[i]) + to_accumulator(bias[i % n]));
+                ACC v = to_accumulator(y[i]);
+        #if BIAS
+                v += to_accumulator(bias[i % n]);
+        #endif
+        #if RESIDUAL
+                v += to_accumulator(residual[i]);
+        #endif
+        #if RELU
+                v = v <= ACC(0) ? ACC(0) : v;
+        #endif
+                y[i] = from_accumulator<T>(v);
             }
         }
         """;

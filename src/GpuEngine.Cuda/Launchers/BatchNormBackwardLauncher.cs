@@ -71,7 +71,7 @@ internal static class BatchNormBackwardLauncher
         return new PlannedKernel(node, new LaunchStep(request, plan.Cooperative(2), operands, sizes))
         {
             ScratchBytes = plan.Groups * 2L * (plan.Members + 1) * plan.Slices.Slots * Pair,
-            Counters32 = plan.Groups * BatchNormLauncher.GateWords,
+            CounterCount = plan.Groups * BatchNormLauncher.GateWords,
             ExactCost = node.Op.Cost(node) + new Cost(again + rows + parameters, rows + totals, 0),
         };
     }
@@ -92,7 +92,7 @@ internal static class BatchNormBackwardLauncher
         return new PlannedKernel(node, Sums(node, defines, plan), apply)
         {
             ScratchBytes = ScratchBytes(plan),
-            Counters32 = (int)plan.Slices.Slices,
+            CounterCount = (int)plan.Slices.Slices,
             ExactCost = node.Op.Cost(node) + new Cost(again + rows + parameters, rows + totals, 0),
         };
     }
@@ -103,7 +103,7 @@ internal static class BatchNormBackwardLauncher
         return new PlannedKernel(node, Sums(node, plan.Slices.Defines(macros, plan.Blocks), plan))
         {
             ScratchBytes = ScratchBytes(plan),
-            Counters32 = (int)plan.Slices.Slices,
+            CounterCount = (int)plan.Slices.Slices,
             ExactCost = node.Op.Cost(node) + new Cost((plan.Members - 1) * ChannelBytes(node) + rows, rows, 0),
         };
     }

@@ -74,7 +74,7 @@ internal static class BatchNormLauncher
         return new PlannedKernel(node, new LaunchStep(request, plan.Cooperative(1), operands, sizes))
         {
             ScratchBytes = plan.Groups * 2L * plan.Members * plan.Slices.Slots * 2 * sizeof(float),
-            Counters32 = plan.Groups * GateWords,
+            CounterCount = plan.Groups * GateWords,
             ExactCost = node.Op.Cost(node) + new Cost(again - ParameterBytes(node), rows, 0),
         };
     }
@@ -94,7 +94,7 @@ internal static class BatchNormLauncher
         return new PlannedKernel(node, statistics, apply)
         {
             ScratchBytes = plan.Slices.Slices * plan.Members * plan.Slices.Slots * 2 * sizeof(float),
-            Counters32 = (int)plan.Slices.Slices,
+            CounterCount = (int)plan.Slices.Slices,
             ExactCost = node.Op.Cost(node) + new Cost(node.Inputs[0].Type.Bytes + rows + parameters, rows, 0),
         };
     }

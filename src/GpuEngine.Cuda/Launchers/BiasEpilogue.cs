@@ -5,8 +5,8 @@ using GpuEngine.Cuda.Runtime;
 namespace GpuEngine.Cuda.Launchers;
 
 /// <summary>
-/// y[m, n] = x[m, k] w[n, k]^T + b[n] by cuBLASLt in one launch: in column-major terms Y' = W X' with the bias along Y' 's rows.
-/// The algorithm is the heuristic's first, chosen once for the addresses' alignment.
+/// y[m, n] = x[m, k] w[n, k]^T + b[n] + r[m, n], then relu or not, by cuBLASLt in one launch: in column-major terms Y' = W X' with the
+/// bias along Y' 's rows and the residual as C. The algorithm is the heuristic's first, chosen once for the addresses' alignment.
 /// </summary>
 internal sealed unsafe class BiasEpilogue : IDisposable
 {
@@ -16,6 +16,7 @@ internal sealed unsafe class BiasEpilogue : IDisposable
     private readonly CublasLtMatrixLayout _x;
     private readonly CublasLtMatrixLayout _y;
     private readonly long _workspaceBytes;
+    private readonly bool _residual;
     private CublasLtMatmulAlgo _algo;
 
     private BiasEpilogue(
@@ -24,12 +25,17 @@ internal sealed unsafe class BiasEpilogue : IDisposable
     {
         _handle = handle;
         _workspaceBytes = workspaceBytes;
+        _residual = p.Residual;
         CublasLt.cublasLtMatmulDescCreate(out _desc, compute, cudaDataType_t.CUDA_R_32F).ThrowIfFailed();
         Set(cublasLtMatmulDescAttributes_t.CUBLASLT_MATMUL_DESC_TRANSA, (int)cublasOperation_t.CUBLAS_OP_T);
         Set(cublasLtMatmulDescAttributes_t.CUBLASLT_MATMUL_DESC_TRANSB, (int)cublasOperation_t.CUBLAS_OP_N);
-        Set(cublasLtMatmulDescAttributes_t.CUBLASLT_MATMUL_DESC_EPILOGUE, (int)cublasLtEpilogue_t.CUBLASLT_EPILOGUE_BIAS);
-        Set(cublasLtMatmulDescAttributes_t.CUBLASLT_MATMUL_DESC_BIAS_POINTER, bias.Value);
-        Set(cublasLtMatmulDescAttributes_t.CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, (int)type);
+        Set(cublasLtMatmulDescAttributes_t.CUBLASLT_MATMUL_DESC_EPILOGUE, (int)Epilogue(p));
+        if (p.Bias)
+        {
+            Set(cublasLtMatmulDescAttributes_t.CUBLASLT_MATMUL_DESC_BIAS_POINTER, bias.Value);
+            Set(cublasLtMatmulDescAttributes_t.CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, (int)type);
+        }
+
         CublasLt.cublasLtMatrixLayoutCreate(out _w, type, (ulong)p.K, (ulong)p.N, p.K).ThrowIfFailed();
         CublasLt.cublasLtMatrixLayoutCreate(out _x, type, (ulong)p.K, (ulong)p.M, p.K).ThrowIfFailed();
         CublasLt.cublasLtMatrixLayoutCreate(out _y, type, (ulong)p.N, (ulong)p.M, p.N).ThrowIfFailed();
@@ -38,21 +44,23 @@ internal sealed unsafe class BiasEpilogue : IDisposable
     /// <summary>Prepares the call; null when cuBLASLt has no algorithm for it.</summary>
     public static BiasEpilogue? Create(
         CublasLtHandle handle, Product p, cudaDataType_t type, cublasComputeType_t compute, long workspaceBytes,
-        DevicePointer y, DevicePointer x, DevicePointer w, DevicePointer bias)
+        DevicePointer y, DevicePointer x, DevicePointer w, DevicePointer bias, DevicePointer residual)
     {
         var epilogue = new BiasEpilogue(handle, p, type, compute, bias, workspaceBytes);
-        if (epilogue.Choose(y, x, w)) return epilogue;
+        if (epilogue.Choose(y, x, w, p.Residual ? residual : y)) return epilogue;
         epilogue.Dispose();
         return null;
     }
 
-    public void Launch(DevicePointer y, DevicePointer x, DevicePointer w, DevicePointer workspace, CudaStream stream)
+    /// <summary>Queues the product; without a residual that address is not looked at.</summary>
+    public void Launch(DevicePointer y, DevicePointer x, DevicePointer w, DevicePointer residual, DevicePointer workspace, CudaStream stream)
     {
-        float one = 1, zero = 0;
+        float one = 1, beta = _residual ? 1 : 0;
+        var c = _residual ? residual : y;
         fixed (CublasLtMatmulAlgo* algo = &_algo)
         {
             CublasLt.cublasLtMatmul(
-                _handle, _desc, &one, w.Raw, _w, x.Raw, _x, &zero, y.Raw, _y, y.Raw, _y, algo, workspace.Raw,
+                _handle, _desc, &one, w.Raw, _w, x.Raw, _x, &beta, c.Raw, _y, y.Raw, _y, algo, workspace.Raw,
                 (nuint)_workspaceBytes, stream.Raw).ThrowIfFailed();
         }
     }
@@ -66,7 +74,7 @@ internal sealed unsafe class BiasEpilogue : IDisposable
         _ = CublasLt.cublasLtMatmulDescDestroy(_desc);
     }
 
-    private bool Choose(DevicePointer y, DevicePointer x, DevicePointer w)
+    private bool Choose(DevicePointer y, DevicePointer x, DevicePointer w, DevicePointer c)
     {
         CublasLt.cublasLtMatmulPreferenceCreate(out var preference).ThrowIfFailed();
         try
@@ -77,7 +85,7 @@ internal sealed unsafe class BiasEpilogue : IDisposable
                 sizeof(ulong)).ThrowIfFailed();
             Align(preference, cublasLtMatmulPreferenceAttributes_t.CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, w);
             Align(preference, cublasLtMatmulPreferenceAttributes_t.CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, x);
-            Align(preference, cublasLtMatmulPreferenceAttributes_t.CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, y);
+            Align(preference, cublasLtMatmulPreferenceAttributes_t.CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, c);
             Align(preference, cublasLtMatmulPreferenceAttributes_t.CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, y);
             CublasLtMatmulHeuristicResult result;
             var status = CublasLt.cublasLtMatmulAlgoGetHeuristic(
@@ -93,6 +101,14 @@ internal sealed unsafe class BiasEpilogue : IDisposable
             _ = CublasLt.cublasLtMatmulPreferenceDestroy(preference);
         }
     }
+
+    private static cublasLtEpilogue_t Epilogue(Product p) => (p.Bias, p.Relu) switch
+    {
+        (true, true) => cublasLtEpilogue_t.CUBLASLT_EPILOGUE_RELU_BIAS,
+        (true, false) => cublasLtEpilogue_t.CUBLASLT_EPILOGUE_BIAS,
+        (false, true) => cublasLtEpilogue_t.CUBLASLT_EPILOGUE_RELU,
+        _ => cublasLtEpilogue_t.CUBLASLT_EPILOGUE_DEFAULT,
+    };
 
     private static void Align(CublasLtMatmulPreference preference, cublasLtMatmulPreferenceAttributes_t which, DevicePointer address)
     {

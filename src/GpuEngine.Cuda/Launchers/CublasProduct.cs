@@ -7,14 +7,14 @@ namespace GpuEngine.Cuda.Launchers;
 
 /// <summary>
 /// A product by cuBLAS. Row-major C = op(A) op(B) is the column-major C' = op(B)' op(A)'. f32 is computed in f32, TF32 only
-/// when asked for; bf16 is summed in f32. A bias goes into cuBLASLt's epilogue, else a second, generated launch adds it.
+/// when asked for; bf16 is summed in f32. Bias, residual and relu go into cuBLASLt's epilogue, else into a second, generated launch.
 /// </summary>
 internal sealed unsafe class CublasProduct : CudaKernel
 {
     private readonly Product _product;
     private readonly cudaDataType_t _type;
     private readonly cublasComputeType_t _compute;
-    private readonly LaunchShape _biasShape;
+    private readonly LaunchShape _secondShape;
     private readonly bool _useLt;
     private BiasEpilogue? _epilogue;
 
@@ -35,11 +35,10 @@ internal sealed unsafe class CublasProduct : CudaKernel
         };
         // What NVIDIA recommends: 32 MiB from Hopper on, 4 MiB before.
         WorkspaceBytes = limits.Architecture >= 90 ? 32L << 20 : 4L << 20;
-        _useLt = product is { Bias: true, Batch: 1, DType: not DType.F64 } && limits.HasCublasLt;
-        _biasShape = new LaunchShape(new Dim3((uint)limits.Blocks(product.M * product.N, 256)), new Dim3(256));
-        Requests = product.Bias
-            ? [new KernelRequest("add_bias", "add_bias") { GeneratedText = ProductSource.AddBias, Defines = [KernelRequest.Define("STORAGE", product.DType), ("COMPUTE", KernelRequest.ComputeType(product.DType))] }]
-            : [];
+        var hasEpilogue = product.Bias || product.HasMore;
+        _useLt = hasEpilogue && product is { Batch: 1, DType: not DType.F64 } && limits.HasCublasLt;
+        _secondShape = new LaunchShape(new Dim3((uint)limits.Blocks(product.M * product.N, 256)), new Dim3(256));
+        Requests = hasEpilogue ? [Second(product)] : [];
     }
 
     public override long WorkspaceBytes { get; }
@@ -63,7 +62,7 @@ internal sealed unsafe class CublasProduct : CudaKernel
     {
         if (_epilogue is not null)
         {
-            _epilogue.Launch(Out(0), In(0), In(1), Workspace, stream);
+            _epilogue.Launch(Out(0), In(0), In(1), Residual, Workspace, stream);
             return;
         }
 
@@ -91,21 +90,38 @@ internal sealed unsafe class CublasProduct : CudaKernel
                 _compute, cublasGemmAlgo_t.CUBLAS_GEMM_DEFAULT).ThrowIfFailed();
         }
 
-        if (!p.Bias) return;
+        if (Requests.Count == 0) return;
         var arguments = new KernelArguments();
         arguments.Add(Out(0));
-        arguments.Add(In(2));
+        arguments.Add(Bias);
+        arguments.Add(Residual);
         arguments.Add(p.N);
         arguments.Add(p.M * p.N);
-        Function().Launch(stream, _biasShape, ref arguments);
+        Function().Launch(stream, _secondShape, ref arguments);
     }
 
     protected override void Bound()
     {
         if (!_useLt) return;
         _epilogue = BiasEpilogue.Create(
-            Library!.CublasLt(), _product, _type, _compute, WorkspaceBytes, Out(0), In(0), In(1), In(2));
+            Library!.CublasLt(), _product, _type, _compute, WorkspaceBytes, Out(0), In(0), In(1), Bias, Residual);
     }
+
+    private DevicePointer Bias => _product.Bias ? In(2) : default;
+
+    private DevicePointer Residual => _product.Residual ? In(InputCount - 1) : default;
+
+    private static KernelRequest Second(Product p) => new("epilogue", "epilogue")
+    {
+        GeneratedText = ProductSource.Epilogue,
+        Defines =
+        [
+            KernelRequest.Define("STORAGE", p.DType), ("COMPUTE", KernelRequest.ComputeType(p.DType)), Flag("BIAS", p.Bias),
+            Flag("RESIDUAL", p.Residual), Flag("RELU", p.Relu),
+        ],
+    };
+
+    private static (string, string) Flag(string name, bool value) => KernelRequest.Define(name, value ? 1 : 0);
 
     private static cublasOperation_t Operation(bool transpose) =>
         transpose ? cublasOperation_t.CUBLAS_OP_T : cublasOperation_t.CUBLAS_OP_N;

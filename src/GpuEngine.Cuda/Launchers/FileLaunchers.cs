@@ -8,12 +8,12 @@ internal static class FileLaunchers
     public static void Register()
     {
         RegisterActivations();
-        CudaKernels.Register<PReluOp>(ActivationLauncher.PRelu);
-        CudaKernels.Register<PReluBackwardOp>(ActivationLauncher.PReluBackward);
-        CudaKernels.Register<SReluOp>(ActivationLauncher.SRelu);
-        CudaKernels.Register<SReluBackwardOp>(ActivationLauncher.SReluBackward);
-        CudaKernels.Register<MaxoutOp>(ActivationLauncher.Maxout);
-        CudaKernels.Register<MaxoutBackwardOp>(ActivationLauncher.MaxoutBackward);
+        CudaKernels.Register<PReluOp>(ChannelActivationLauncher.PRelu);
+        CudaKernels.Register<PReluBackwardOp>(ChannelActivationLauncher.PReluBackward);
+        CudaKernels.Register<SReluOp>(ChannelActivationLauncher.SRelu);
+        CudaKernels.Register<SReluBackwardOp>(ChannelActivationLauncher.SReluBackward);
+        CudaKernels.Register<MaxoutOp>(MaxoutLauncher.Forward);
+        CudaKernels.Register<MaxoutBackwardOp>(MaxoutLauncher.Backward);
         CudaKernels.Register<BatchNormOp>(BatchNormLauncher.Forward);
         CudaKernels.Register<BatchNormBackwardOp>(BatchNormBackwardLauncher.Create);
         CudaKernels.Register<CrossEntropyOp>(CrossEntropyLauncher.Forward);
@@ -23,6 +23,8 @@ internal static class FileLaunchers
         CudaKernels.Register<RmsPropOp>(OptimizerLauncher.Create);
         CudaKernels.Register<AdagradOp>(OptimizerLauncher.Create);
         CudaKernels.Register<ClipGradNormOp>(ClipGradNormLauncher.Create);
+        CudaKernels.Register<BiasActOp>(BiasActLauncher.Forward);
+        CudaKernels.Register<BiasActBackwardOp>(BiasActLauncher.Backward);
         CudaKernels.Register<DropoutOp>(DropoutLauncher.Create);
         CudaKernels.Register<SoftmaxOp>(SoftmaxLauncher.Forward);
         CudaKernels.Register<SoftmaxBackwardOp>(SoftmaxLauncher.Backward);

@@ -19,10 +19,14 @@ internal static class MatMul
 
     public static CudaKernel? Linear(Node node, CudaLimits limits)
     {
+        var op = (LinearOp)node.Op;
         var (x, w) = (node.Inputs[0].Shape, node.Inputs[1].Shape);
         var product = new Product(
-            node.Outputs[0].DType, 1, x.Product(0, x.Rank - 1), w[0], w[1], TransposeA: false, TransposeB: true, ((LinearOp)node.Op).Bias);
-        return Create(node, limits, product);
+            node.Outputs[0].DType, 1, x.Product(0, x.Rank - 1), w[0], w[1], TransposeA: false, TransposeB: true, op.Bias,
+            op.Activation is not null, op.Residual);
+        // Neither cuBLAS nor the generated kernel has more than these; the decomposition has.
+        if (op.Activation is not null and not Relu) return null;
+        return product.HasMore && (!limits.HasCublas || product.DType == DType.F64) ? null : Create(node, limits, product);
     }
 
     private static CudaKernel? Create(Node node, CudaLimits limits, Product p)
@@ -44,5 +48,10 @@ internal static class MatMul
     }
 }
 
-/// <summary>C[batch, m, n] = op(A) op(B) (+ bias[n]), row-major.</summary>
-internal sealed record Product(DType DType, long Batch, long M, long N, long K, bool TransposeA, bool TransposeB, bool Bias);
+/// <summary>C[batch, m, n] = op(A) op(B) (+ bias[n]) (+ residual[m, n]), then relu or not, row-major.</summary>
+internal sealed record Product(
+    DType DType, long Batch, long M, long N, long K, bool TransposeA, bool TransposeB, bool Bias, bool Relu = false, bool Residual = false)
+{
+    /// <summary>Whether more than a bias comes behind the product.</summary>
+    public bool HasMore => Relu || Residual;
+}

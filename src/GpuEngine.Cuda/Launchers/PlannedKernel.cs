@@ -51,21 +51,22 @@ internal sealed record LaunchStep(KernelRequest Request, LaunchShape Shape, Oper
 internal sealed class PlannedKernel : CudaKernel
 {
     private readonly LaunchStep[] _steps;
+    private readonly bool _counts;
     private Cost? _cost;
 
     public PlannedKernel(Node node, params LaunchStep[] steps) : base(node)
     {
         _steps = steps;
         Requests = [.. steps.Select(s => s.Request)];
-        Counters32 = steps.Any(s => s.Operands.Contains(Operand.Counter)) ? 1 : 0;
+        _counts = steps.Any(s => s.Operands.Contains(Operand.Counter));
     }
 
     public override IReadOnlyList<KernelRequest> Requests { get; }
 
-    public override int CounterBytes => Counters32 * sizeof(uint);
+    public override int CounterBytes => _counts ? CounterCount * sizeof(uint) : 0;
 
-    /// <summary>How many u32s <see cref="OperandKind.Counter"/> shows; one where a launch has that operand.</summary>
-    public int Counters32 { get; init; }
+    /// <summary>Counters that the counter operand points to.</summary>
+    public int CounterCount { get; init; } = 1;
 
     public override long WorkspaceBytes => ScratchBytes;
 

@@ -15,7 +15,7 @@ public sealed class EvalStep
         var target = F.Input(Target, DType.I32, [inputShape[0]]);
         var logits = F.Cast(model.Model.Forward(F.Cast(input, compute), model.NewTrace(false, compute)), DType.F32);
         Tensor[] roots = [logits, loss.Sum(logits, target), TrainStep.Correct(logits, target)];
-        var fused = FuseActivations.Apply(roots);
+        var fused = Fusions.Apply(roots);
         Program = new TensorProgram(
             "eval_step", [new(Logits, fused[roots[0]]), new(LossSum, fused[roots[1]]), new(Correct, fused[roots[2]])]);
     }

@@ -33,7 +33,7 @@ public sealed class TrainStep
         var lossTensor = loss.Mean(logits, target);
         var correct = Correct(logits, target);
 
-        var fused = FuseActivations.Apply([lossTensor, correct, .. trace.Updates.Values]);
+        var fused = Fusions.Apply([lossTensor, correct, .. trace.Updates.Values]);
         (lossTensor, correct) = (fused[lossTensor], fused[correct]);
         var updates = new List<VariableUpdate>(model.Updates(trace).Select(u => u with { Value = fused[u.Value] }));
         List<NamedTensor> outputs = [new(Loss, lossTensor)];

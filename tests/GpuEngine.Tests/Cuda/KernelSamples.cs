@@ -56,15 +56,90 @@ internal static class KernelSamples
         Samples = [Rows(7, 3), Rows(9, 130), Rows(3, 2052), Rows(2, 9000), Rows(300, 64)],
     };
 
+    /// <summary>Rows by a thread, a part of a warp, a warp, blocks of each size, too wide for any; lines across places, held or not.</summary>
     private static readonly OpSpec Softmax = OpCatalog.Find("softmax") with
     {
         Samples =
         [
-            new() { ["input"] = Sample.Uniform(-40, 40, 300, 10), Attributes = { ["dim"] = 1 } },
-            new() { ["input"] = Sample.Normal(3, 2500), Attributes = { ["dim"] = 1 } },
-            new() { ["input"] = Sample.Normal(3, 7, 400), Attributes = { ["dim"] = 1 } },
+            Lines(1, 5, 1), Lines(1, 300, 10), Lines(1, 9, 7), Lines(1, 33, 1000), Lines(1, 3, 2500), Lines(1, 2, 5001), Lines(1, 2, 40000),
+            Lines(1, 3, 7, 400), Lines(1, 2, 21, 5, 5), Lines(1, 2, 70, 6), Lines(0, 10, 260),
         ],
     };
+
+    private static readonly OpSpec LogSoftmax = OpCatalog.Find("log_softmax") with
+    {
+        Samples = [Lines(1, 300, 10), Lines(1, 5, 1500), Lines(1, 3, 7, 40)],
+    };
+
+    private static OpSample Lines(int dim, params int[] shape) => new() { ["input"] = Sample.Uniform(-40, 40, shape), Attributes = { ["dim"] = dim } };
+
+    private static readonly OpSpec BiasAct = OpCatalog.Find("bias_act") with
+    {
+        Samples =
+        [
+            // Flat: less than a vector, a tail, many blocks.
+            BiasActOf([3], "relu", p: 0.5), BiasActOf([4099], "gelu", residual: true, p: 0.1), BiasActOf([3, 33000], "silu", p: 0.3),
+            // Columns: one row, odd channels, a slice that is not full, pieces of which the last is short, 512 bytes at a time.
+            BiasActOf([1, 8], "tanh", bias: true), BiasActOf([37, 7], "gelu", bias: true, p: 0.5), BiasActOf([300, 40], "relu", bias: true, p: 0.2),
+            BiasActOf([1500, 12], "mish", bias: true, residual: true), BiasActOf([6, 5, 24], "elu", bias: true, dim: -1, p: 0.7),
+            // Planes: length 4, odd, one that spans many turns of the block, pieces.
+            BiasActOf([5, 3, 2, 2], "silu", bias: true, residual: true, p: 0.5), BiasActOf([4, 5, 7, 3], "relu", bias: true, p: 0.25),
+            BiasActOf([2, 2, 66, 64], "gelu", bias: true, p: 0.25), BiasActOf([40, 2, 18], "leaky_relu:0.2", bias: true),
+        ],
+    };
+
+    /// <summary>Counts are exact: whatever rounds to 0 in bf16 would change them, so values keep away from it.</summary>
+    private static readonly OpSpec BiasActCounts = OpCatalog.Find("bias_act") with
+    {
+        Name = "bias_act_counts",
+        Differentiable = false,
+        Samples =
+        [
+            BiasActOf([9, 20], "relu", counts: true), BiasActOf([700, 12], "relu", bias: true, counts: true, p: 0.5),
+            BiasActOf([3, 2, 50, 40], "identity", counts: true, residual: true),
+        ],
+    };
+
+    private static OpSample BiasActOf(
+        int[] shape, string activation, bool bias = false, bool residual = false, double p = 0, int dim = 1, bool counts = false)
+    {
+        var sample = new OpSample { ["input"] = Sample.Normal(shape) };
+        if (bias) sample["bias"] = Sample.Normal(shape[dim < 0 ? shape.Length + dim : dim]);
+        if (residual) sample["residual"] = Sample.Normal(shape);
+        foreach (var (name, value) in new (string, object)[] { ("activation", activation), ("p", p), ("dim", dim), ("counts", counts), ("seed", 9), ("offset", 2), ("stream", 3) })
+            sample.Attributes[name] = value;
+        return sample;
+    }
+
+    /// <summary>Columns and planes as for bias_act, and one weight for all.</summary>
+    private static readonly OpSpec PRelu = OpCatalog.Find("prelu") with
+    {
+        Samples = [Slopes([1, 3], 3), Slopes([1500, 12], 12), Slopes([70, 40], 40), Slopes([3, 2, 50, 44], 2), Slopes([5, 3, 7], 3), Slopes([9, 300], 1), Slopes([3001], 1)],
+    };
+
+    private static readonly OpSpec SRelu = OpCatalog.Find("srelu") with
+    {
+        Samples = [Thresholds([1, 3]), Thresholds([1500, 12]), Thresholds([70, 40]), Thresholds([3, 2, 50, 44]), Thresholds([5, 3, 7])],
+    };
+
+    /// <summary>Neighbouring groups in a vector, with a rest; places in vectors; pieces that fit no vector.</summary>
+    private static readonly OpSpec Maxout = OpCatalog.Find("maxout") with
+    {
+        Samples = [Pieces([7, 10], 2), Pieces([300, 24], 4), Pieces([6, 9], 3), Pieces([2, 10, 6, 4], 5), Pieces([3, 4, 7], 2), Pieces([5, 9], 9), Pieces([4, 7, 12], 1)],
+    };
+
+    private static OpSample Slopes(int[] shape, int weights) => new() { ["input"] = Sample.Normal(shape), ["weight"] = Sample.Normal(weights) };
+
+    private static OpSample Thresholds(int[] shape) => new()
+    {
+        ["input"] = Sample.Normal(shape),
+        ["t_r"] = Sample.Uniform(0.2, 1, shape[1]),
+        ["a_r"] = Sample.Normal(shape[1]),
+        ["t_l"] = Sample.Uniform(-1, -0.2, shape[1]),
+        ["a_l"] = Sample.Normal(shape[1]),
+    };
+
+    private static OpSample Pieces(int[] shape, int pieces) => new() { ["input"] = Sample.Normal(shape), Attributes = { ["num_pieces"] = pieces } };
 
     private static readonly OpSpec Transpose = new("transpose", "two groups of axes swapped")
     {
@@ -97,7 +172,7 @@ internal static class KernelSamples
 
     private static readonly OpSpec[] Forward =
     [
-        BatchNorm, CrossEntropy, LayerNorm, Softmax, Adam, Sgd, Transpose, Unaligned,
+        BatchNorm, BiasAct, BiasActCounts, PRelu, SRelu, Maxout, CrossEntropy, LayerNorm, Softmax, LogSoftmax, Adam, Sgd, Transpose, Unaligned,
         OpCatalog.Find("dropout") with { Samples = [new() { ["input"] = Sample.Normal(4099), Attributes = { ["p"] = 0.3, ["seed"] = 7 } }] },
         OpCatalog.Find("clip_grad_norm") with { Samples = [new() { ["grad"] = Sample.Normal(70001), Attributes = { ["max_norm"] = 2.0 } }] },
         .. Activations.All.Where(s => s.Name != "identity").Select(s => s with { Samples = [new() { ["input"] = Sample.Uniform(-9, 9, 1) }, new() { ["input"] = Sample.Normal(4099) }] }),

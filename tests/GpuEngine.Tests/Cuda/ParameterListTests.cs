@@ -62,7 +62,6 @@ public class ParameterListTests
                 foreach (var node in Traversal.Ancestors([.. instance.Outputs.Concat(instance.Gradients).Select(o => o.Tensor)]))
                 {
                     if (CudaKernels.Create(node, limits) is PlannedKernel kernel) yield return kernel;
-                    if (node.Op is not (BatchNormOp or BatchNormBackwardOp)) continue;
                     foreach (var variant in Variants)
                     {
                         if (CudaKernels.Create(node, limits with { Variant = variant }) is PlannedKernel one) yield return one;

@@ -26,10 +26,16 @@ internal static class MatMulKernels
 
     public static CpuKernel? Linear(Node node, int workers)
     {
+        var op = (LinearOp)node.Op;
+        if (op.Residual || op.Activation is not null and not Graph.Relu) return null;
         var (x, w) = (node.Inputs[0].Shape, node.Inputs[1].Shape);
         var problem = new GemmProblem((int)x.Product(0, x.Rank - 1), w[0], w[1]) { TransB = true };
-        var bias = ((LinearOp)node.Op).Bias ? GemmBias.PerColumn : GemmBias.None;
-        return Create(node, problem, new GemmOptions { Workers = workers, Bias = bias });
+        return Create(node, problem, new GemmOptions
+        {
+            Workers = workers,
+            Bias = op.Bias ? GemmBias.PerColumn : GemmBias.None,
+            Activation = op.Activation is null ? GemmActivation.None : GemmActivation.Relu,
+        });
     }
 
     private static CpuKernel? Create(Node node, GemmProblem problem, GemmOptions options) => CpuKernels.Typed(

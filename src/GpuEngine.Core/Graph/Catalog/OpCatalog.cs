@@ -37,7 +37,7 @@ public static class OpCatalog
     // One line per op, grouped as the folders are.
     private static IEnumerable<OpSpec> BuiltIn() =>
     [
-        .. Activations.All, PReluOp.Spec, SReluOp.Spec, MaxoutOp.Spec, Glu.Spec,
+        .. Activations.All, PReluOp.Spec, SReluOp.Spec, MaxoutOp.Spec, Glu.Spec, BiasActOp.Spec,
         SoftmaxOp.Spec, SoftmaxOp.LogSpec, DropoutOp.Spec, EmbeddingOp.Spec,
         CrossEntropyOp.Spec, NegativeLogLikelihood.Spec, MseLoss.Spec, L1Loss.Spec, HuberLoss.Spec, HuberLoss.SmoothL1Spec, BinaryCrossEntropyWithLogits.Spec,
         LinearOp.Spec,

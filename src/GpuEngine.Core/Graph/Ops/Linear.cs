@@ -1,9 +1,11 @@
 namespace GpuEngine.Core.Graph;
 
 /// <summary>
-/// y = x W^T + b for x [..., in], W [out, in], b [out] (optional): torch's linear.
+/// y = x W^T + b for x [..., in], W [out, in], b [out] (optional): torch's linear. With a residual r of y's type and an activation,
+/// each optional: activation(x W^T + b + r). The activation's slope must follow from y, which is all that the backward pass reads.
 /// </summary>
-public sealed record LinearOp(bool Bias) : FusedOp
+/// <remarks>Inputs, in order: x, W, b, r.</remarks>
+public sealed record LinearOp(bool Bias, Activation? Activation = null, bool Residual = false) : FusedOp
 {
     internal static readonly OpSpec Spec = new("linear", "y = x W^T + b")
     {
@@ -26,11 +28,21 @@ public sealed record LinearOp(bool Bias) : FusedOp
             throw Mismatch(Name, "input [..., in] and weight [out, in]", inputs);
         if (Bias && (inputs[2].DType != x.DType || inputs[2].Shape != new Shape(w.Shape[0])))
             throw Mismatch(Name, $"a bias of shape [{w.Shape[0]}]", inputs);
-        return [x with { Shape = x.Shape.With(x.Shape.Rank - 1, w.Shape[0]) }];
+        if (Activation is { SlopeFromOutput: false }) throw new ArgumentException($"linear: {Activation.Name} needs its input in the backward pass and cannot be fused.");
+        var y = x with { Shape = x.Shape.With(x.Shape.Rank - 1, w.Shape[0]) };
+        if (Residual && inputs[^1] != y) throw Mismatch(Name, $"a residual {y}", inputs);
+        return [y];
     }
 
     public override Tensor[] Decompose(IReadOnlyList<Tensor> inputs)
     {
+        if (Activation is not null || Residual)
+        {
+            var product = new LinearOp(Bias).Apply([.. inputs.Take(Bias ? 3 : 2)]).Outputs[0];
+            if (Residual) product += inputs[^1];
+            return [Activation?.On(product) ?? product];
+        }
+
         var y = F.MatMul(Rows(inputs[0]), inputs[1], transposeB: true);
         if (Bias) y += inputs[2];
         return [F.Reshape(y, inputs[0].Shape.With(inputs[0].Rank - 1, inputs[1].Shape[0]))];
@@ -40,10 +52,19 @@ public sealed record LinearOp(bool Bias) : FusedOp
     {
         if (outputGradients[0] is not { } g) return new Tensor?[node.Inputs.Count];
         var (x, w) = (node.Inputs[0], node.Inputs[1]);
+        Tensor? db = null;
+        if (Activation is not null)
+        {
+            var backward = new BiasActBackwardOp(Activation, null, g.Rank - 1, Bias, FromOutput: true).Apply(g, node.Outputs[0]).Outputs;
+            g = backward[0];
+            if (Bias) db = backward[1];
+        }
+
         var rows = Rows(g);
-        var dx = F.Reshape(F.MatMul(rows, w), x.Shape);
-        var dw = F.MatMul(rows, Rows(x), transposeA: true);
-        return Bias ? [dx, dw, F.Reshape(F.Sum(rows, [0]), node.Inputs[2].Shape)] : [dx, dw];
+        List<Tensor?> gradients = [F.Reshape(F.MatMul(rows, w), x.Shape), F.MatMul(rows, Rows(x), transposeA: true)];
+        if (Bias) gradients.Add(db ?? F.Reshape(F.Sum(rows, [0]), node.Inputs[2].Shape));
+        if (Residual) gradients.Add(g);
+        return [.. gradients];
     }
 
     public override Cost Cost(Node node) =>

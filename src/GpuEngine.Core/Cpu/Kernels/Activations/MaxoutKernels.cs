@@ -7,8 +7,8 @@ using static GpuEngine.Core.Cpu.Kernels.VectorMath;
 namespace GpuEngine.Core.Cpu.Kernels;
 
 /// <summary>
-/// Maxout on x as [groups, pieces, after]; a register holds neighbouring results. The backward pass finds the first maximum
-/// again.
+/// Maxout on x as [groups, pieces, after]; a register holds neighbouring results. The forward pass stores which piece was the
+/// first maximum, the backward pass reads that.
 /// </summary>
 internal static class MaxoutKernels
 {
@@ -27,14 +27,16 @@ internal static class MaxoutKernels
         private readonly long _after;
         private readonly long _results;
         private readonly bool _backward;
+        private readonly bool _wide;
 
         public Kernel(Node node, MaxoutOp op, bool backward)
         {
-            var shape = node.Inputs[backward ? 1 : 0].Shape;
+            var index = (backward ? node.Inputs[1] : node.Outputs[1]).Type;
             _pieces = op.Pieces;
-            _after = shape.Product(op.Dim + 1, shape.Rank);
-            _results = shape.Elements / _pieces;
+            _after = index.Shape.Product(op.Dim + 1, index.Shape.Rank);
+            _results = index.Elements;
             _backward = backward;
+            _wide = index.DType == DType.I32;
         }
 
         protected override bool IsParallel => _results * _pieces >= 16384;
@@ -58,7 +60,15 @@ internal static class MaxoutKernels
         [MethodImpl(MethodImplOptions.AggressiveOptimization)]
         private void One(long x, long result, int count)
         {
-            var from = In<T>(_backward ? 1 : 0) + x;
+            if (_backward)
+            {
+                var dy = Lanes.Load(In<T>(0) + result, count);
+                var place = LoadIndex(result, count);
+                for (var j = 0; j < _pieces; j++) Store(Out<T>(0) + x + j * _after, count, dy & Vector512.Equals(place, All<T>(j)));
+                return;
+            }
+
+            var from = In<T>(0) + x;
             var best = Load(from, count);
             var index = Vector512<T>.Zero;
             for (var j = 1; j < _pieces; j++)
@@ -70,14 +80,30 @@ internal static class MaxoutKernels
                 index = Vector512.ConditionalSelect(wins, All<T>(j), index);
             }
 
-            if (!_backward)
-            {
-                Lanes.Store(Out<T>(0) + result, count, best);
-                return;
-            }
+            Lanes.Store(Out<T>(0) + result, count, best);
+            StoreIndex(result, count, index);
+        }
 
-            var dy = Lanes.Load(In<T>(0) + result, count);
-            for (var j = 0; j < _pieces; j++) Store(Out<T>(0) + x + j * _after, count, dy & Vector512.Equals(index, All<T>(j)));
+        [SkipLocalsInit]
+        [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+        private Vector512<T> LoadIndex(long result, int count)
+        {
+            var buffer = stackalloc T[Vector512<T>.Count];
+            for (var i = 0; i < count; i++) buffer[i] = T.CreateTruncating(_wide ? In<int>(1)[result + i] : In<byte>(1)[result + i]);
+            return Lanes.Load(buffer, count);
+        }
+
+        [SkipLocalsInit]
+        [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+        private void StoreIndex(long result, int count, Vector512<T> index)
+        {
+            var buffer = stackalloc T[Vector512<T>.Count];
+            index.Store(buffer);
+            for (var i = 0; i < count; i++)
+            {
+                if (_wide) Out<int>(1)[result + i] = int.CreateTruncating(buffer[i]);
+                else Out<byte>(1)[result + i] = byte.CreateTruncating(buffer[i]);
+            }
         }
 
         /// <summary>One piece of neighbouring results: neighbours in memory too, or, with one place per group, Pieces apart.</summary>

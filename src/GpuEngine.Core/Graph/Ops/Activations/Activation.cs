@@ -12,6 +12,12 @@ public abstract record Activation : FusedOp
     /// <summary>dy/dx as a function of the input x; 0 is taken at kinks unless the op says otherwise.</summary>
     public abstract Tensor Derivative(Tensor x);
 
+    /// <summary>
+    /// Whether f(x) is positive exactly where x is and the slope depends on that alone, so that Derivative(y) is Derivative(x):
+    /// the backward pass may then read the output in place of the input.
+    /// </summary>
+    public virtual bool SlopeFromOutput => false;
+
     public override TensorType[] Infer(IReadOnlyList<TensorType> inputs) =>
         inputs[0].DType.IsFloat() ? [inputs[0]] : throw Mismatch(Name, "a float tensor", inputs);
 

@@ -13,6 +13,8 @@ public sealed record LeakyRelu(double NegativeSlope = 0.01) : Activation
 
     public override string Name => "leaky_relu";
 
+    public override bool SlopeFromOutput => NegativeSlope >= 0;
+
     public override Tensor Define(Tensor x) => F.Where(F.Gt(x, F.Scalar(0, x.DType)), x, x * NegativeSlope);
 
     public override Tensor Derivative(Tensor x) =>

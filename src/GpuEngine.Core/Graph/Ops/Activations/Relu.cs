@@ -7,6 +7,8 @@ public sealed record Relu : Activation
 
     public override string Name => "relu";
 
+    public override bool SlopeFromOutput => true;
+
     public override Tensor Define(Tensor x) => F.Maximum(x, F.Scalar(0, x.DType));
 
     public override Tensor Derivative(Tensor x) => F.Cast(F.Not(F.Le(x, F.Scalar(0, x.DType))), x.DType);
