@@ -51,18 +51,22 @@ internal sealed record LaunchStep(KernelRequest Request, LaunchShape Shape, Oper
 internal sealed class PlannedKernel : CudaKernel
 {
     private readonly LaunchStep[] _steps;
+    private readonly int _counterBytes;
     private Cost? _cost;
 
     public PlannedKernel(Node node, params LaunchStep[] steps) : base(node)
     {
         _steps = steps;
         Requests = [.. steps.Select(s => s.Request)];
-        CounterBytes = steps.Any(s => s.Operands.Contains(Operand.Counter)) ? sizeof(uint) : 0;
+        _counterBytes = steps.Any(s => s.Operands.Contains(Operand.Counter)) ? sizeof(uint) : 0;
     }
 
     public override IReadOnlyList<KernelRequest> Requests { get; }
 
-    public override int CounterBytes { get; }
+    public override int CounterBytes => _counterBytes;
+
+    /// <summary>Bytes of counters where a kernel has more than one.</summary>
+    public int SeveralCounterBytes { init => _counterBytes = value; }
 
     public override long WorkspaceBytes => ScratchBytes;
 

@@ -59,7 +59,11 @@ public class ParameterListTests
                 var instance = new OpInstance(spec, sample, dtype, spec.Differentiable);
                 foreach (var node in Traversal.Ancestors([.. instance.Outputs.Concat(instance.Gradients).Select(o => o.Tensor)]))
                 {
-                    if (CudaKernels.Create(node, limits) is PlannedKernel kernel) yield return kernel;
+                    foreach (var variant in new[] { null, "naive" })
+                    {
+                        if (CudaKernels.Create(node, limits with { Variant = variant }) is PlannedKernel kernel) yield return kernel;
+                    }
+
                     if (node.Op is BatchNormOp && BatchNormLauncher.NaiveForward(node, limits) is PlannedKernel forward) yield return forward;
                     if (node.Op is BatchNormBackwardOp && BatchNormLauncher.NaiveBackward(node, limits) is PlannedKernel backward) yield return backward;
                 }
