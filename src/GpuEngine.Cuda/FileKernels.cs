@@ -135,16 +135,7 @@ internal static class FileKernels
             "clip_grad_norm.cu", "clip_grad_norm_finish", "norm, clip factor and finite flag", "clip_grad_norm",
             "float* norm, float* factor, u8* finite, const double* partial, i64 partials",
             Storage()),
-        Kernel(
-            "cross_entropy.cu", "cross_entropy_forward", "loss, log-sum-exp and divisor in one launch", "cross_entropy",
-            "T* loss, T* maximum, T* log_sum, T* divisor, float* partial, u32* counter, const T* x, const Index* target, " +
-            "const T* weight, i64 lines, i64 classes, i64 length",
-            Losses()),
-        Kernel(
-            "cross_entropy.cu", "cross_entropy_backward", "gradient of the logits", "cross_entropy",
-            "T* dx, const T* dloss, const T* x, const Index* target, const T* weight, const T* maximum, " +
-            "const T* log_sum, const T* divisor, i64 lines, i64 classes, i64 length",
-            Losses()),
+        .. LossKernels.All,
         Kernel(
             "dropout.cu", "dropout_naive", "one element per thread: the second oracle", "dropout",
             "T* y, const T* x, const i64* state, i64 count",
@@ -241,11 +232,11 @@ internal static class FileKernels
             Elements()),
     ];
 
-    private static CatalogKernel Kernel(
+    internal static CatalogKernel Kernel(
         string file, string entry, string summary, string op, string parameters, IReadOnlyList<KernelVariant> variants) =>
         new(file, entry, summary) { Parameters = parameters.Split(", "), Variants = variants, Op = op, DTypes = [DType.F32, DType.BF16] };
 
-    private static KernelVariant Variant(string name, DType dtype, params ReadOnlySpan<(string, string)> defines) =>
+    internal static KernelVariant Variant(string name, DType dtype, params ReadOnlySpan<(string, string)> defines) =>
         new($"{dtype.Label()} {name}".Trim(), [KernelRequest.Define("DTYPE", dtype), .. defines]);
 
     private static (string, string) Define(string name, long value) => KernelRequest.Define(name, value);
@@ -347,12 +338,6 @@ internal static class FileKernels
             Variant("warp", dtype, Width(dtype), Define("HELD", 8)), Variant("block log", dtype, Width(dtype), Define("LANES", 512), Define("THREADS", 512), Define("HELD", 8), Define("LOG", 1)),
             Variant("short", dtype, Define("VECTOR", 1), Define("LANES", 8), Define("HELD", 3)),
         }),
-    ];
-
-    private static KernelVariant[] Losses() =>
-    [
-        .. Lines()[..^1], Variant("sum i32", DType.F32, Define("REDUCTION", 1), ("INDEX_DTYPE", "i32")),
-        Variant("none weighted smooth", DType.F32, Define("REDUCTION", 2), Define("WEIGHTED", 1), ("SMOOTHING", "0.1f")),
     ];
 
     private static KernelVariant[] Rows() =>

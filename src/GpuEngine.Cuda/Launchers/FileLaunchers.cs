@@ -18,6 +18,7 @@ internal static class FileLaunchers
         CudaKernels.Register<BatchNormBackwardOp>(BatchNormBackwardLauncher.Create);
         CudaKernels.Register<CrossEntropyOp>(CrossEntropyLauncher.Forward);
         CudaKernels.Register<CrossEntropyBackwardOp>(CrossEntropyLauncher.Backward);
+        CudaKernels.Register<CrossEntropyWithGradientOp>(CrossEntropyLauncher.WithGradient);
         CudaKernels.Register<AdamOp>(OptimizerLauncher.Create);
         CudaKernels.Register<SgdOp>(OptimizerLauncher.Create);
         CudaKernels.Register<RmsPropOp>(OptimizerLauncher.Create);

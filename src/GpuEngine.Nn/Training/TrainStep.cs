@@ -54,7 +54,10 @@ public sealed class TrainStep
         updates.Add(new(Generator, Generator.Value + F.Literal([2], DType.I64, 0, 1)));
         updates.Add(new(LossSum, LossSum.Value + F.Cast(lossTensor, DType.F64)));
         updates.Add(new(CorrectSum, CorrectSum.Value + correct));
-        Program = new TensorProgram("train_step", outputs, updates);
+        var program = new TensorProgram("train_step", outputs, updates);
+        var map = FuseCrossEntropy.Apply([.. program.Roots]);
+        Program = program.Map(map);
+        Gradients = [.. Gradients.Select(g => map[g])];
     }
 
     public ModelVariables Model { get; }

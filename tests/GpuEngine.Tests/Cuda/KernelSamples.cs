@@ -42,10 +42,24 @@ internal static class KernelSamples
     {
         Samples =
         [
-            Loss(Sample.Normal(1, 1), 1), Loss(Sample.Normal(300, 10), 10), Loss(Sample.Uniform(-60, 60, 9, 1000), 1000),
-            Loss(Sample.Normal(5, 2500), 2500, ("label_smoothing", 0.1)), Loss(Sample.Normal(5, 3, 300), 3, ("reduction", "sum"), ("ignore_index", 1)),
+            .. Losses, Loss(Sample.Normal(70, 5), 5, ("reduction", "none"), ("ignore_index", 2)),
+            Loss(Sample.Normal(70, 50), 50, ("reduction", "none"), ("ignore_index", 2)),
         ],
     };
+
+    private static readonly OpSpec CrossEntropyWithGradient = OpCatalog.Find("cross_entropy_with_gradient") with { Samples = Losses };
+
+    /// <summary>Lines in shared memory (few classes, planes), rows of whole and of broken vectors in a warp and in a block, kept and read again.</summary>
+    private static IReadOnlyList<OpSample> Losses =>
+    [
+        Loss(Sample.Normal(1, 1), 1), Loss(Sample.Normal(300, 10), 10), Loss(Sample.Normal(70, 16), 16, ("label_smoothing", 0.2), ("ignore_index", 3)),
+        Loss(Sample.Uniform(-60, 60, 9, 1000), 1000), Loss(Sample.Normal(70, 100), 100, ("ignore_index", 3)),
+        Loss(Sample.Normal(40, 33), 33, ("label_smoothing", 0.1)), Loss(Sample.Normal(5, 2500), 2500, ("label_smoothing", 0.1)),
+        Loss(Sample.Normal(3, 17001), 17001), Loss(Sample.Normal(2, 70000), 70000, ("label_smoothing", 0.1)),
+        Loss(Sample.Normal(5, 3, 300), 3, ("reduction", "sum"), ("ignore_index", 1)), Loss(Sample.Normal(2, 40, 7), 40),
+        WithWeight(Loss(Sample.Normal(300, 10), 10, ("label_smoothing", 0.1)), 10), WithWeight(Loss(Sample.Normal(33, 130), 130, ("ignore_index", 3)), 130),
+        WithWeight(Loss(Sample.Normal(9, 77), 77, ("label_smoothing", 0.1), ("reduction", "sum")), 77),
+    ];
 
     private static readonly OpSpec Adam = Optimizer("adam", ["exp_avg", "exp_avg_sq"], 1, 3, 4099);
 
@@ -172,7 +186,7 @@ internal static class KernelSamples
 
     private static readonly OpSpec[] Forward =
     [
-        BatchNorm, BiasAct, BiasActCounts, PRelu, SRelu, Maxout, CrossEntropy, LayerNorm, Softmax, LogSoftmax, Adam, Sgd, Transpose, Unaligned,
+        BatchNorm, BiasAct, BiasActCounts, PRelu, SRelu, Maxout, CrossEntropy, CrossEntropyWithGradient, LayerNorm, Softmax, LogSoftmax, Adam, Sgd, Transpose, Unaligned,
         OpCatalog.Find("dropout") with { Samples = [new() { ["input"] = Sample.Normal(4099), Attributes = { ["p"] = 0.3, ["seed"] = 7 } }] },
         OpCatalog.Find("clip_grad_norm") with { Samples = [new() { ["grad"] = Sample.Normal(70001), Attributes = { ["max_norm"] = 2.0 } }] },
         .. Activations.All.Where(s => s.Name != "identity").Select(s => s with { Samples = [new() { ["input"] = Sample.Uniform(-9, 9, 1) }, new() { ["input"] = Sample.Normal(4099) }] }),
@@ -247,6 +261,12 @@ internal static class KernelSamples
             ["target"] = Sample.Index(classes, [.. logits.Shape.Where((_, i) => i != 1)]),
         };
         foreach (var (name, value) in attributes) sample.Attributes[name] = value;
+        return sample;
+    }
+
+    private static OpSample WithWeight(OpSample sample, int classes)
+    {
+        sample["weight"] = Sample.Uniform(0.2, 2, classes);
         return sample;
     }
 

@@ -39,7 +39,7 @@ public static class OpCatalog
     [
         .. Activations.All, PReluOp.Spec, SReluOp.Spec, MaxoutOp.Spec, Glu.Spec, BiasActOp.Spec,
         SoftmaxOp.Spec, SoftmaxOp.LogSpec, DropoutOp.Spec, EmbeddingOp.Spec,
-        CrossEntropyOp.Spec, NegativeLogLikelihood.Spec, MseLoss.Spec, L1Loss.Spec, HuberLoss.Spec, HuberLoss.SmoothL1Spec, BinaryCrossEntropyWithLogits.Spec,
+        CrossEntropyOp.Spec, CrossEntropyWithGradientOp.Spec, NegativeLogLikelihood.Spec, MseLoss.Spec, L1Loss.Spec, HuberLoss.Spec, HuberLoss.SmoothL1Spec, BinaryCrossEntropyWithLogits.Spec,
         LinearOp.Spec,
         BatchNormOp.Spec,
         GroupNormOp.Spec,

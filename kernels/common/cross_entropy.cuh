@@ -1,0 +1,136 @@
+// What all cross entropy kernels have in common: the target of a line, the loss and the gradient's coefficients that follow from
+// it, and the totals over the grid. Compile-time parameters: DTYPE, INDEX_DTYPE, REDUCTION, WEIGHTED, SMOOTHING, IGNORE_INDEX.
+#pragma once
+#include "grid.cuh"
+#include "math.cuh"
+#include "reduce.cuh"
+#include "vector.cuh"
+
+#ifndef DTYPE
+#define DTYPE float
+#endif
+#ifndef INDEX_DTYPE
+#define INDEX_DTYPE i64
+#endif
+#ifndef REDUCTION  // 0 mean, 1 sum, 2 none
+#define REDUCTION 0
+#endif
+#ifndef WEIGHTED
+#define WEIGHTED 0
+#endif
+#ifndef SMOOTHING
+#define SMOOTHING 0.0f
+#endif
+#ifndef IGNORE_INDEX
+#define IGNORE_INDEX -100
+#endif
+
+namespace gpuengine {
+
+constexpr bool kSmooth = SMOOTHING != 0.0f;
+constexpr i32 kIgnored = -1, kInvalid = -2;
+
+// The class that a line is meant to have, or kIgnored, or kInvalid for an index that is no class.
+DEVICE i32 read_class(const INDEX_DTYPE* target, i64 line, i64 classes) {
+    const i64 t = target[line];
+    return t == IGNORE_INDEX ? kIgnored : t >= 0 && t < classes ? static_cast<i32>(t) : kInvalid;
+}
+
+// How much a target counts: NaN where it is no class, so that the loss shows it.
+DEVICE float class_weight(i32 target, const DTYPE* weight) {
+    if (target < 0) return target == kIgnored ? 0.0f : quiet_nan();
+    return WEIGHTED ? to_float(weight[target]) : 1.0f;
+}
+
+// The loss of a line before the reduction. `below` is maximum - x[target]; `smooth` the sum over all classes of
+// weight -log softmax. Where a line does not count its logarithm is not looked at: it may be infinite.
+DEVICE float line_loss(i32 target, float weight, float below, float log_sum, float smooth, i64 classes) {
+    float value = weight == 0.0f ? 0.0f : target >= 0 ? (log_sum + below) * weight : weight;
+    if (kSmooth) value = value * (1.0f - SMOOTHING) + (target == kIgnored ? 0.0f : smooth * (SMOOTHING / static_cast<float>(classes)));
+    return value;
+}
+
+DEVICE float log_of_sum(float sum) { return sum == 0.0f ? quiet_nan() : logf(sum); }
+
+// Of a line's gradient p total - k: the coefficient of its target, and the sum of all. share: what smoothing gives a class of
+// weight 1; class_weights: the sum of all weights.
+struct Coefficients {
+    float hit, total;
+    DEVICE Coefficients(i32 target, float weight, float share, float class_weights) {
+        hit = target >= 0 ? weight * (1.0f - SMOOTHING) : 0.0f;
+        total = kSmooth ? hit + share * class_weights : hit;
+    }
+};
+
+// The sum of the classes' weights where smoothing needs it; all threads of the block call.
+DEVICE float sum_of_class_weights(const DTYPE* weight, i64 classes) {
+    if (!kSmooth) return 0.0f;
+    if (!WEIGHTED) return static_cast<float>(classes);
+    float sum = 0.0f;
+    for (i64 c = threadIdx.x; c < classes; c += blockDim.x) sum += to_float(weight[c]);
+    return block_sum(sum);
+}
+
+// Counters of one launch, 16 bytes of zeros that it leaves as zeros (but for the barrier's, which needs no reset): the grid
+// barrier, the last block, and the count of targets with the blocks that met an invalid one above it.
+struct LossCounters {
+    u32 barrier, last;
+    unsigned long long targets;
+};
+constexpr int kInvalidShift = 40;
+
+// What the mean divides by, the same for all threads of the grid, from each thread's share: how many of its targets count, their
+// weight, and whether one is no class. Counts are added as integers, weights by block in order. The launch is cooperative unless it
+// has one block. `partial`: one float per block if WEIGHTED, apart from those of grid_totals, which early blocks write while others still
+// read these.
+DEVICE float grid_divisor(i32 targets, float weights, bool invalid, float* partial, LossCounters* counters) {
+    const bool any = __syncthreads_or(invalid) != 0;
+    if (WEIGHTED) {
+        weights = block_sum(weights);
+        if (gridDim.x == 1) return weights;
+        if (threadIdx.x == 0) partial[blockIdx.x] = weights;
+        grid_sync(&counters->barrier);
+        weights = 0.0f;
+        for (u32 b = threadIdx.x; b < gridDim.x; b += blockDim.x) weights += partial[b];
+        return block_sum(weights);
+    }
+    targets = block_sum(targets);
+    if (gridDim.x == 1) return any ? quiet_nan() : static_cast<float>(targets);
+    if (threadIdx.x == 0) {
+        atomicAdd(&counters->targets, static_cast<unsigned long long>(targets) + (any ? 1ull << kInvalidShift : 0));
+    }
+    grid_sync(&counters->barrier);
+    __shared__ unsigned long long all;
+    if (threadIdx.x == 0) all = *static_cast<const volatile unsigned long long*>(&counters->targets);
+    __syncthreads();
+    return all >> kInvalidShift ? quiet_nan() : static_cast<float>(all);
+}
+
+// Sums over the grid, in thread 0 of the block that ends last (true there and only there): the threads of a block as a tree, the
+// blocks as 32 or more interleaved sequences. `partial`: three words per block.
+DEVICE bool grid_totals(float& losses, float& weights, i32& correct, float* partial, u32* last) {
+    losses = block_sum(losses);
+    weights = block_sum(weights);
+    correct = block_sum(correct);
+    if (gridDim.x == 1) return threadIdx.x == 0;
+    const u32 blocks = gridDim.x;
+    if (threadIdx.x == 0) {
+        partial[blockIdx.x] = losses;
+        partial[blocks + blockIdx.x] = weights;
+        partial[2 * blocks + blockIdx.x] = __int_as_float(correct);
+    }
+    if (!is_last_block(last)) return false;
+    losses = weights = 0.0f;
+    correct = 0;
+    for (u32 b = threadIdx.x; b < blocks; b += blockDim.x) {
+        losses += partial[b];
+        weights += partial[blocks + b];
+        correct += __float_as_int(partial[2 * blocks + b]);
+    }
+    losses = block_sum(losses);
+    weights = block_sum(weights);
+    correct = block_sum(correct);
+    return threadIdx.x == 0;
+}
+
+}  // namespace gpuengine
