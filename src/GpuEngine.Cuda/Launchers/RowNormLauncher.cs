@@ -19,7 +19,7 @@ internal static class RowNormLauncher
     {
         var op = (RowNormOp)node.Op;
         var x = node.Inputs[0];
-        if (op is InstanceNormOp { Running: true } || Macros(op, x, Parameters(op, node, 1, withBias: true)) is not { } macros) return null;
+        if (op is InstanceNormOp { Running: true } || op.Layout(x.Shape).ChannelsLast || Macros(op, x, Parameters(op, node, 1, withBias: true)) is not { } macros) return null;
         var (layout, affine) = (op.Layout(x.Shape), op.Affine);
         var (row, lanes, rowMacros) = RowMacros(x, layout, [x]);
         var step = new LaunchStep(
@@ -38,6 +38,7 @@ internal static class RowNormLauncher
     {
         var op = ((RowNormBackwardOp)node.Op).Of;
         var x = node.Inputs[1];
+        if (op.Layout(x.Shape).ChannelsLast) return null;
         var invstd = op.Centred ? 3 : 2;
         var withBias = op.Centred && op.Activation is not null;
         if (Macros(op, x, Parameters(op, node, invstd + 1, withBias)) is not { } macros) return null;
