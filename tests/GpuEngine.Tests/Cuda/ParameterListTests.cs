@@ -60,6 +60,7 @@ public class ParameterListTests
                 foreach (var node in Traversal.Ancestors([.. instance.Outputs.Concat(instance.Gradients).Select(o => o.Tensor)]))
                 {
                     if (CudaKernels.Create(node, limits) is PlannedKernel kernel) yield return kernel;
+                    if (node.Op is RowNormOp or RowNormBackwardOp && CudaKernels.Create(node, limits with { Variant = "naive" }) is PlannedKernel naive) yield return naive;
                     if (node.Op is BatchNormOp && BatchNormLauncher.NaiveForward(node, limits) is PlannedKernel forward) yield return forward;
                     if (node.Op is BatchNormBackwardOp && BatchNormLauncher.NaiveBackward(node, limits) is PlannedKernel backward) yield return backward;
                 }
