@@ -187,21 +187,34 @@ internal static class FileKernels
             "const S* old_state1, const S* old_state2, const Rate* lr, const i64* step, const float* clip, i64 count",
             Steps("Adam", ("AMSGRAD", "1"))),
         Kernel(
-            "row_norm.cu", "row_norm_forward", "layer, group, instance and rms norm", "layer_norm",
+            "row_norm.cu", "row_norm_forward", "layer, group, instance and rms norm of rows held in registers", "layer_norm",
+            "T* y, float* mean, float* invstd, const T* x, const P* weight, const P* bias, i64 rows, i64 groups, " +
+            "i64 units, i64 vectors",
+            RowKernels.Forward()),
+        Kernel(
+            "row_norm_backward.cu", "row_norm_backward", "their gradient of x and partial sums of the others", "layer_norm",
+            "T* dx, float* partial, const T* dy, const T* x, const float* mean, const float* invstd, const P* weight, " +
+            "const P* bias, i64 rows, i64 groups, i64 units, i64 vectors",
+            RowKernels.Backward()),
+        Kernel(
+            "row_norm_backward.cu", "row_norm_finish", "their gradients of weight and bias from partial sums", "layer_norm",
+            "float* dweight, float* dbias, const float* partial, i64 rows, i64 parameters",
+            RowKernels.Backward()),
+        Kernel(
+            "row_norm_naive.cu", "row_norm_naive_forward", "the second oracle, and rows of any length", "layer_norm",
             "T* y, float* mean, float* invstd, const T* x, const P* weight, const P* bias, i64 rows, i64 groups, " +
             "i64 units, i64 inner",
-            Rows()),
+            RowKernels.Naive()),
         Kernel(
-            "row_norm.cu", "row_norm_backward", "their gradient of x", "layer_norm",
+            "row_norm_naive.cu", "row_norm_naive_backward", "their gradient of x", "layer_norm",
             "T* dx, const T* dy, const T* x, const float* mean, const float* invstd, const P* weight, const P* bias, " +
             "i64 rows, i64 groups, i64 units, i64 inner",
-            Rows()),
+            RowKernels.Naive()),
         Kernel(
-            "row_norm.cu", "row_norm_parameters", "their gradients of weight and bias", "layer_norm",
-            "float* dweight, float* dbias, float* partial, u32* counter, const T* dy, const T* x, const float* mean, " +
-            "const float* invstd, const P* weight, const P* bias, i64 batch, i64 parameters, i64 inner, i64 groups, " +
-            "i64 units, i64 piece",
-            Rows()),
+            "row_norm_naive.cu", "row_norm_naive_parameters", "their gradients of weight and bias", "layer_norm",
+            "float* dweight, float* dbias, const T* dy, const T* x, const float* mean, const float* invstd, const P* weight, " +
+            "const P* bias, i64 batch, i64 groups, i64 units, i64 inner",
+            RowKernels.Naive()),
         Kernel(
             "softmax.cu", "softmax_forward_naive", "softmax and log_softmax of lines that are read twice", "softmax",
             "T* y, const T* x, i64 lines, i64 classes, i64 length",
@@ -337,17 +350,6 @@ internal static class FileKernels
         {
             Variant("warp", dtype, Width(dtype), Define("HELD", 8)), Variant("block log", dtype, Width(dtype), Define("LANES", 512), Define("THREADS", 512), Define("HELD", 8), Define("LOG", 1)),
             Variant("short", dtype, Define("VECTOR", 1), Define("LANES", 8), Define("HELD", 3)),
-        }),
-    ];
-
-    private static KernelVariant[] Rows() =>
-    [
-        .. new[] { DType.F32, DType.BF16 }.SelectMany(dtype => new[]
-        {
-            Variant("layer", dtype, Width(dtype), Define("ROW_VECTOR", 16 / dtype.Size())),
-            Variant("wide layer gelu", dtype, [Width(dtype), Define("ROW_VECTOR", 16 / dtype.Size()), Define("LANES", 256), Define("HELD", 8), .. ActivationMacros.Of(new Gelu())!]),
-            Variant("group", dtype, Width(dtype), Define("ROW_VECTOR", 16 / dtype.Size()), Define("INNER_IS_1", 0), Define("PLANES", 1), Define("GROUPS", 1)),
-            Variant("rms", dtype, Define("VECTOR", 1), Define("ROW_VECTOR", 1), Define("CENTRED", 0)),
         }),
     ];
 

@@ -30,8 +30,7 @@ internal static class NormKernels
         CpuKernels.Register<LayerNormOp>(RowNorm);
         CpuKernels.Register<InstanceNormOp>(RowNorm);
         CpuKernels.Register<RmsNormOp>(RowNorm);
-        CpuKernels.Register<RowNormBackwardOp>((node, workers) =>
-            Create<RowNormBackwardMaker>(node, workers, ((RowNormBackwardOp)node.Op).Of.Activation, false));
+        CpuKernels.Register<RowNormBackwardOp>(RowNormBackward);
     }
 
     private static CpuKernel? BatchNorm(Node node, int workers)
@@ -54,7 +53,19 @@ internal static class NormKernels
             : node.Inputs[0].DType == DType.F32 ? new BatchNormMaskReader<float>(node, kernel) : new BatchNormMaskReader<double>(node, kernel);
     }
 
-    private static CpuKernel? RowNorm(Node node, int workers) => Create<RowNormMaker>(node, workers, ((RowNormOp)node.Op).Activation, false);
+    /// <summary>The kernels know contiguous rows only; channels before places are left to the decomposition.</summary>
+    private static CpuKernel? RowNorm(Node node, int workers)
+    {
+        var op = (RowNormOp)node.Op;
+        return op.Layout(node.Inputs[0].Shape).ChannelsLast ? null : Create<RowNormMaker>(node, workers, op.Activation, false);
+    }
+
+    /// <inheritdoc cref="RowNorm"/>
+    private static CpuKernel? RowNormBackward(Node node, int workers)
+    {
+        var op = ((RowNormBackwardOp)node.Op).Of;
+        return op.Layout(node.Inputs[1].Shape).ChannelsLast ? null : Create<RowNormBackwardMaker>(node, workers, op.Activation, false);
+    }
 
     private static CpuKernel? Create<TMaker>(Node node, int workers, Activation? activation, bool residual) where TMaker : struct, IMaker
     {

@@ -34,6 +34,12 @@ internal static class NormArguments
         return (mean ?? F.Zeros([channels], given.DType), variance ?? F.Ones([channels], given.DType));
     }
 
+    /// <summary>Channels of [N, C, ...] or [N, ..., C].</summary>
+    public static int Channels(Shape x, bool channelsLast) => x[channelsLast ? x.Rank - 1 : 1];
+
+    /// <summary>Elements of a channel of one sample.</summary>
+    public static long Places(Shape x, bool channelsLast) => channelsLast ? x.Product(1, x.Rank - 1) : x.Product(2, x.Rank);
+
     /// <summary>(1 - momentum) running + momentum batch.</summary>
     public static Tensor Blend(Tensor running, Tensor batch, double momentum) =>
         F.Cast(running, batch.DType) * (1 - momentum) + batch * momentum;

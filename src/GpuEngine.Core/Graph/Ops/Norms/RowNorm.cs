@@ -5,8 +5,9 @@ namespace GpuEngine.Core.Graph;
 /// statistics of its own and element (r, u, i) takes entry (r mod Groups) * Units + u of weight and bias.
 /// group_norm: Rows = N G, Groups = G, Units = C / G, Inner = places. instance_norm is group_norm with G = C.
 /// layer_norm: Rows = leading axes, Groups = 1, Units = normalised elements, Inner = 1.
+/// With ChannelsLast the tensor lies as [Rows / Groups, Inner, Groups, Units], and rows are not contiguous.
 /// </summary>
-public readonly record struct RowLayout(long Rows, int Groups, int Units, int Inner)
+public readonly record struct RowLayout(long Rows, int Groups, int Units, int Inner, bool ChannelsLast = false)
 {
     /// <summary>Elements of a row.</summary>
     public long Length => (long)Units * Inner;
@@ -14,11 +15,20 @@ public readonly record struct RowLayout(long Rows, int Groups, int Units, int In
     /// <summary>Entries of weight and bias.</summary>
     public int Parameters => Groups * Units;
 
-    internal Shape View => [(int)(Rows / Math.Max(Groups, 1)), Groups, Units, Inner];
+    /// <summary>Samples, or the leading axes of layer_norm.</summary>
+    public long Batch => Rows / Math.Max(Groups, 1);
 
-    internal Shape ParameterView => [1, Groups, Units, 1];
+    internal Shape View => ChannelsLast ? [(int)Batch, Inner, Groups, Units] : [(int)Batch, Groups, Units, Inner];
 
-    internal Shape StatisticsView => [(int)(Rows / Math.Max(Groups, 1)), Groups, 1, 1];
+    internal Shape ParameterView => ChannelsLast ? [1, 1, Groups, Units] : [1, Groups, Units, 1];
+
+    internal Shape StatisticsView => ChannelsLast ? [(int)Batch, 1, Groups, 1] : [(int)Batch, Groups, 1, 1];
+
+    /// <summary>The axes of the view that a row is normalised over.</summary>
+    internal Ints RowAxes => ChannelsLast ? [1, 3] : [2, 3];
+
+    /// <summary>The axes of the view that share a parameter.</summary>
+    internal Ints ParameterAxes => ChannelsLast ? [0, 1] : [0, 3];
 }
 
 /// <summary>
@@ -102,12 +112,12 @@ public abstract record RowNormOp(double Eps, bool Affine, Activation? Activation
         Tensor[] mean = [];
         if (Centred)
         {
-            var m = F.Mean(wide, [2, 3]);
+            var m = F.Mean(wide, layout.RowAxes);
             centred = wide - m;
             mean = [F.Reshape(m, flat)];
         }
 
-        var meanSquare = F.Mean(centred * centred, [2, 3]);
+        var meanSquare = F.Mean(centred * centred, layout.RowAxes);
         variance = F.Reshape(meanSquare, flat);
         var invstd = F.Rsqrt(meanSquare + Eps);
         var y = Transform(centred * invstd, inputs, 1, layout, statistics);
@@ -169,13 +179,13 @@ public sealed record RowNormBackwardOp(RowNormOp Of) : FusedOp
         }
 
         var g = Of.Affine ? dz * RowNormOp.Parameter(inputs[InvStdInput + 1], layout, statistics) : dz;
-        var inner = g - xhat * F.Mean(g * xhat, [2, 3]);
-        if (Of.Centred) inner -= F.Mean(g, [2, 3]);
+        var inner = g - xhat * F.Mean(g * xhat, layout.RowAxes);
+        if (Of.Centred) inner -= F.Mean(g, layout.RowAxes);
         var dx = F.Cast(F.Reshape(inner * invstd, x.Shape), x.DType);
         if (!Of.Affine) return [dx];
         Shape flat = [layout.Parameters];
-        var dweight = F.Reshape(F.Sum(dz * xhat, [0, 3]), flat);
-        return Of.Centred ? [dx, dweight, F.Reshape(F.Sum(dz, [0, 3]), flat)] : [dx, dweight];
+        var dweight = F.Reshape(F.Sum(dz * xhat, layout.ParameterAxes), flat);
+        return Of.Centred ? [dx, dweight, F.Reshape(F.Sum(dz, layout.ParameterAxes), flat)] : [dx, dweight];
     }
 
     public override int InPlaceInput(int output) => output == 0 ? 0 : -1;

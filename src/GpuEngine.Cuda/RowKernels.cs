@@ -1,0 +1,54 @@
+using GpuEngine.Core.Graph;
+using GpuEngine.Cuda.Launchers;
+
+namespace GpuEngine.Cuda;
+
+/// <summary>
+/// The constants that the kernels of row norms are compiled for in the gate: those that their planner chooses for typical shapes, so
+/// that what is compiled is what runs.
+/// </summary>
+internal static class RowKernels
+{
+    private static readonly CudaLimits Limits = new();
+
+    /// <summary>Widths by code path: part of a warp, a warp, a block, a cluster, odd.</summary>
+    private static readonly (int Rows, int Width)[] Layers = [(131072, 128), (8192, 1024), (16384, 4096), (4096, 8192), (1024, 12288), (64, 131072), (100, 35)];
+
+    public static KernelVariant[] Forward() => [.. Nodes().Select(n => Variant(n.Name, RowNormLauncher.Forward(n.Node, Limits)))];
+
+    public static KernelVariant[] Backward() => [.. Nodes().Select(n => Variant(n.Name, RowNormLauncher.Backward(Gradient(n.Node), Limits)))];
+
+    public static KernelVariant[] Naive() =>
+    [
+        .. Nodes().Where(n => n.Node.Inputs[0].Shape[0] is 4096 or 32 or 100).Select(n => Variant(n.Name, RowNormLauncher.Forward(n.Node, Limits with { Variant = "naive" }))),
+    ];
+
+    private static IEnumerable<(string Name, Node Node)> Nodes()
+    {
+        foreach (var dtype in new[] { DType.F32, DType.BF16 })
+        {
+            var label = dtype.Label();
+            foreach (var (rows, width) in Layers)
+            {
+                yield return ($"{label} layer {rows}x{width}", F.LayerNorm(
+                    F.Input("x", dtype, [rows, width]), [width], F.Input("w", DType.F32, [width]), F.Input("b", DType.F32, [width])).Node);
+            }
+
+            yield return ($"{label} rms silu", F.RmsNorm(F.Input("x", dtype, [512, 2048]), [2048], F.Input("w", dtype, [2048]), activation: new Silu()).Node);
+            yield return ($"{label} bare", F.LayerNorm(F.Input("x", dtype, [512, 2048]), [2048]).Node);
+            yield return ($"{label} group gelu", F.GroupNorm(
+                F.Input("x", dtype, [32, 256, 56, 56]), 32, F.Input("w", DType.F32, [256]), F.Input("b", DType.F32, [256]), activation: new Gelu()).Node);
+            yield return ($"{label} group small", F.GroupNorm(
+                F.Input("x", dtype, [32, 256, 4, 4]), 32, F.Input("w", DType.F32, [256]), F.Input("b", DType.F32, [256])).Node);
+            yield return ($"{label} instance", F.InstanceNorm(F.Input("x", dtype, [8, 16, 112, 112])).Output.Node);
+        }
+    }
+
+    private static Node Gradient(Node node)
+    {
+        var dx = Autodiff.VectorJacobian([node.Outputs[0]], [F.Input("dy", node.Inputs[0].DType, node.Inputs[0].Shape)], [node.Inputs[0]])[0]!;
+        return Traversal.Ancestors([dx]).Single(n => n.Op is RowNormBackwardOp);
+    }
+
+    private static KernelVariant Variant(string name, CudaKernel? kernel) => new(name, kernel!.Requests[0].Defines);
+}
