@@ -82,6 +82,7 @@ internal static class FileKernels
             "const P* weight, const P* bias, const float* running_mean, const float* running_var, " +
             "const T* residual, i64 batch, i64 channels, i64 length, i64 share",
             Norms(true)),
+        Kernel(
             "bias_act.cu", "bias_act_naive", "one element per thread: the second oracle", "bias_act",
             "T* y, const T* x, const T* bias, const T* residual, const i64* state, i64 outer, i64 channels, i64 length",
             Walks("RESIDUAL")),
@@ -152,6 +153,7 @@ internal static class FileKernels
             "max_pool.cu", "max_pool_backward", "each place gathers from the windows it won", "max_pool2d",
             "T* dx, const T* dy, const i32* index, i64 images, i64 channels, i64 height, i64 width, i64 rows, i64 columns",
             Pools()),
+        Kernel(
             "maxout.cu", "maxout_forward", "maximum over neighbouring channels, and where it was", "maxout",
             "T* y, u8* index, const T* x, i64 count, i64 length",
             Pieces()),

@@ -11,10 +11,10 @@ namespace GpuEngine.Tests.Cuda;
 /// <param name="Sectors">Of 32 bytes.</param>
 /// <param name="FewestSectors">That the same requests could do with.</param>
 /// <param name="BankWays">Most different words of one bank in one access of a warp.</param>
-internal sealed record KernelTraffic(long Bytes, long Sectors, long FewestSectors, long BankWays)
+internal sealed record CountedTraffic(long Bytes, long Sectors, long FewestSectors, long BankWays)
 {
     /// <summary>Runs with counting instead of checking.</summary>
-    public static unsafe KernelTraffic Of(Action run, PlannedKernel kernel)
+    public static unsafe CountedTraffic Of(Action run, PlannedKernel kernel)
     {
         Assert.Equal(0, Cudasim.cudasim_set_option("check", "traffic"));
         try
@@ -27,7 +27,7 @@ internal sealed record KernelTraffic(long Bytes, long Sectors, long FewestSector
             var launches = list.EnumerateArray().Where(l => kernel.Requests.Any(r => r.Entry == l.GetProperty("kernel").GetString())).ToArray();
             Assert.NotEmpty(launches);
             long Sum(params string[] names) => launches.Sum(l => names.Sum(n => l.GetProperty(n).GetInt64()));
-            return new KernelTraffic(
+            return new CountedTraffic(
                 Sum("global_read_bytes", "global_write_bytes"), Sum("global_read_sectors", "global_write_sectors"),
                 Sum("global_read_ideal_sectors", "global_write_ideal_sectors"), launches.Max(l => l.GetProperty("shared_max_ways").GetInt64()));
         }
