@@ -15,6 +15,7 @@
 // sum of m2 + count (mean - common mean)^2, in a fixed order. The result depends on LANES, CLUSTER and TEAM, not on the grid.
 // FAST_MATH is asked for with an activation in bf16: an error of 2^-20 in exp disappears in a result of 8 bits.
 #include "common/activations.cuh"
+#include "common/parts.cuh"
 #include "common/row_parameters.cuh"
 
 #ifndef DTYPE
@@ -35,29 +36,6 @@ using namespace gpuengine;
 using T = DTYPE;
 using P = PARAM_DTYPE;
 using Row = Vec<T, VECTOR>;
-
-// What a warp knows of its row: mean is relative to pivot.
-struct alignas(16) Part {
-    float pivot, mean, m2, count;
-};
-
-// Of a row, for all its threads: mean is pivot + centre.
-struct Statistics {
-    float pivot, centre, m2;
-};
-
-DEVICE Statistics merge_parts(const Part* parts, float length) {
-    const int lane = lane_index() % kPartsWidth;
-    const float pivot = parts[0].pivot;
-    float sum = 0.0f, m2 = 0.0f;
-    for (int i = lane; i < kParts; i += kPartsWidth) sum += parts[i].count * (parts[i].pivot - pivot + parts[i].mean);
-    const float centre = CENTRED ? warp_sum<kPartsWidth>(sum) / length : 0.0f;
-    for (int i = lane; i < kParts; i += kPartsWidth) {
-        const float d = CENTRED ? parts[i].pivot - pivot + parts[i].mean - centre : 0.0f;
-        m2 += parts[i].m2 + parts[i].count * (d * d);
-    }
-    return Statistics{pivot, centre, warp_sum<kPartsWidth>(m2)};
-}
 
 extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) row_norm_forward(
     T* y, float* mean, float* invstd, const T* x, const P* weight, const P* bias, i64 rows, i64 groups, i64 units, i64 vectors) {
@@ -153,7 +131,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) row_norm_forward(
         if constexpr (kParts > 1) {
             exchange.put(place, own);
 #pragma unroll
-            for (int r = 0; r < ROWS; ++r) row[r] = merge_parts(exchange.row(place, r), length);
+            for (int r = 0; r < ROWS; ++r) row[r] = merge_parts<kPartsWidth>(exchange.row(place, r), kParts, 1, length);
             exchange.next();
         } else {
 #pragma unroll

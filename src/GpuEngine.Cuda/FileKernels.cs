@@ -170,6 +170,48 @@ internal static class FileKernels
             "T* dx, const T* dy, const u8* index, i64 count, i64 length",
             Pieces()),
         Kernel(
+            "group_norm_nhwc.cu", "group_norm_nhwc_forward", "channels last: one read, a slice of groups held in shared memory", "group_norm",
+            "T* y, float* mean, float* invstd, const T* x, const P* weight, const P* bias, i64 positions, i64 channels, i64 piece",
+            RowKernels.Slices("one_read", false)),
+        Kernel(
+            "group_norm_nhwc.cu", "group_norm_nhwc_statistics", "channels last: what each part of a group knows", "group_norm",
+            "float* parts, const T* x, i64 batch, i64 positions, i64 channels, i64 piece",
+            RowKernels.Slices("two_read", false)),
+        Kernel(
+            "group_norm_nhwc.cu", "group_norm_nhwc_apply", "channels last: y from the parts", "group_norm",
+            "T* y, float* mean, float* invstd, const float* parts, const T* x, const P* weight, const P* bias, i64 batch, " +
+            "i64 positions, i64 channels, i64 piece, i64 count",
+            RowKernels.Slices("two_read", false)),
+        Kernel(
+            "group_norm_nhwc_backward.cu", "group_norm_nhwc_backward", "channels last: the gradients in one read", "group_norm",
+            "T* dx, float* partial, const T* dy, const T* x, const float* mean, const float* invstd, const P* weight, " +
+            "const P* bias, i64 positions, i64 channels, i64 piece",
+            RowKernels.Slices("one_read", true)),
+        Kernel(
+            "group_norm_nhwc_backward.cu", "group_norm_nhwc_backward_sums", "channels last: sums of parts", "group_norm",
+            "float* partial, const T* dy, const T* x, const float* mean, const float* invstd, const P* weight, const P* bias, " +
+            "i64 positions, i64 channels, i64 piece",
+            RowKernels.Slices("two_read", true)),
+        Kernel(
+            "group_norm_nhwc_backward.cu", "group_norm_nhwc_backward_apply", "channels last: dx from the sums", "group_norm",
+            "T* dx, const float* partial, const T* dy, const T* x, const float* mean, const float* invstd, const P* weight, " +
+            "const P* bias, i64 positions, i64 channels, i64 piece, i64 count",
+            RowKernels.Slices("two_read", true)),
+        Kernel(
+            "group_norm_nhwc_naive.cu", "group_norm_nhwc_naive_forward", "channels last: the second oracle", "group_norm",
+            "T* y, float* mean, float* invstd, const T* x, const P* weight, const P* bias, i64 positions, i64 channels, i64 width",
+            RowKernels.Slices("naive", false)),
+        Kernel(
+            "group_norm_nhwc_naive.cu", "group_norm_nhwc_naive_backward", "channels last: gradient of x", "group_norm",
+            "T* dx, const T* dy, const T* x, const float* mean, const float* invstd, const P* weight, const P* bias, " +
+            "i64 positions, i64 channels, i64 width",
+            RowKernels.Slices("naive", true)),
+        Kernel(
+            "group_norm_nhwc_naive.cu", "group_norm_nhwc_naive_parameters", "channels last: gradients of weight and bias", "group_norm",
+            "float* dweight, float* dbias, const T* dy, const T* x, const float* mean, const float* invstd, const P* weight, " +
+            "const P* bias, i64 batch, i64 positions, i64 channels, i64 width",
+            RowKernels.Slices("naive", true)),
+        Kernel(
             "optimizers.cu", "optimizer_step_0", "a step of a rule without state", "sgd",
             "P* param, const P* old_param, const G* grad, const Rate* lr, const i64* step, const float* clip, i64 count",
             Steps("Sgd", ("MOMENTUM", "0.0"))),

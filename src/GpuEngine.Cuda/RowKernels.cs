@@ -23,6 +23,33 @@ internal static class RowKernels
         .. Nodes().Where(n => n.Node.Inputs[0].Shape[0] is 4096 or 32 or 100).Select(n => Variant(n.Name, RowNormLauncher.Forward(n.Node, Limits with { Variant = "naive" }))),
     ];
 
+    /// <summary>Norms with the channels last, by variant.</summary>
+    public static KernelVariant[] Slices(string variant, bool backward)
+    {
+        // One launch compiles all kernels of its file.
+        var limits = Limits with { Variant = variant };
+        return
+        [
+            .. SliceNodes().Select(n => Variant(
+                n.Name, backward ? RowNormLauncher.Backward(Gradient(n.Node), limits) : RowNormLauncher.Forward(n.Node, limits))),
+        ];
+    }
+
+    private static IEnumerable<(string Name, Node Node)> SliceNodes()
+    {
+        foreach (var dtype in new[] { DType.F32, DType.BF16 })
+        {
+            var label = dtype.Label();
+            Node Group(int[] shape, int groups, Activation? activation, bool affine = true) => F.GroupNorm(
+                F.Input("x", dtype, new Shape(shape)), groups, affine ? F.Input("w", DType.F32, [shape[^1]]) : null,
+                affine ? F.Input("b", DType.F32, [shape[^1]]) : null, activation: activation, channelsLast: true).Node;
+            yield return ($"{label} 256 in 32 silu", Group([32, 56, 56, 256], 32, new Silu()));
+            yield return ($"{label} 320 in 32 silu", Group([16, 64, 64, 320], 32, new Silu()));
+            yield return ($"{label} odd bare", Group([4, 9, 9, 15], 5, null, affine: false));
+            yield return ($"{label} instance", F.InstanceNorm(F.Input("x", dtype, [8, 32, 32, 64]), channelsLast: true).Output.Node);
+        }
+    }
+
     private static IEnumerable<(string Name, Node Node)> Nodes()
     {
         foreach (var dtype in new[] { DType.F32, DType.BF16 })

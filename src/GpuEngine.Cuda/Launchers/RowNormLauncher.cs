@@ -18,7 +18,7 @@ internal static class RowNormLauncher
         var x = node.Inputs[0];
         if (op is InstanceNormOp { Running: true } || RowNormMacros.Of(op, x, Parameters(op, node, 1, withBias: true)) is not { } macros) return null;
         var layout = op.Layout(x.Shape);
-        if (layout.ChannelsLast) return null;
+        if (layout.ChannelsLast) return GroupNormNhwcLauncher.Forward(node, layout, macros, limits);
         var rows = RowShape.Of(layout, x.DType, [x], macros.ParameterBytes, 0);
         if (limits.Variant == "naive" || RowTile.Of(rows, limits) is not { } tile) return RowNormNaiveLauncher.Forward(node, layout, macros, limits);
         var affine = op.Affine;
@@ -44,7 +44,7 @@ internal static class RowNormLauncher
         var withBias = op.Centred && op.Activation is not null;
         if (RowNormMacros.Of(op, x, Parameters(op, node, invstd + 1, withBias)) is not { } macros) return null;
         var layout = op.Layout(x.Shape);
-        if (layout.ChannelsLast) return null;
+        if (layout.ChannelsLast) return GroupNormNhwcLauncher.Backward(node, layout, macros, limits);
         var sums = !op.Affine ? 0 : op.Centred ? 2 : 1;
         var rows = RowShape.Of(layout, x.DType, [node.Inputs[0], x], macros.ParameterBytes, sums);
         if (limits.Variant == "naive" || RowTile.Of(rows, limits) is not { } tile) return RowNormNaiveLauncher.Backward(node, layout, macros, limits);

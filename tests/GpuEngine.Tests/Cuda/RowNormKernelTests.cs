@@ -11,15 +11,6 @@ namespace GpuEngine.Tests.Cuda;
 [Collection("device")]
 public class RowNormKernelTests(DeviceUnderTest under) : IClassFixture<DeviceUnderTest>
 {
-    /// <summary>
-    /// Both work in f32: sums of up to 20000 numbers in another order differ by a few roundings of the largest result. In bf16 one
-    /// result in some hundreds is rounded to the other neighbour, 2^-8 of it away; dz is rounded once more.
-    /// </summary>
-    private static readonly Dictionary<DType, double> Tolerance = new() { [DType.F32] = 2e-5, [DType.BF16] = 1.01 / 128 };
-
-    /// <summary>Few blocks, so that each takes several sets of rows.</summary>
-    private static readonly CudaLimits Small = new() { Multiprocessors = 2 };
-
     /// <summary>Shape, normalised axes (0: groups of channels), and what to plan with.</summary>
     public static TheoryData<string, int[], int, string> Mappings => new()
     {
@@ -47,9 +38,21 @@ public class RowNormKernelTests(DeviceUnderTest under) : IClassFixture<DeviceUnd
     [MemberData(nameof(Mappings))]
     public void Fast_kernels_agree_with_the_naive_ones(string norm, int[] shape, int groups, string tuning)
     {
-        Compare(norm, shape, groups, DType.F32, null, Limits(tuning));
-        Compare(norm, shape, groups, DType.BF16, new Silu(), Limits(tuning));
-        under.AssertNothingFound();
+        foreach (var (dtype, activation) in new (DType, Activation?)[] { (DType.F32, null), (DType.BF16, new Silu()) })
+        {
+            var x = F.Input("x", dtype, new Shape(shape));
+            Shape parameters = norm is "layer" or "rms" ? new Shape(shape.AsSpan()[^groups..]) : new Shape(shape[1]);
+            var (w, b) = (F.Input("w", DType.F32, parameters), F.Input("b", DType.F32, parameters));
+            var y = norm switch
+            {
+                "layer" => F.LayerNorm(x, parameters, w, b, activation: activation),
+                "bare" => F.LayerNorm(x, [shape[^1]], activation: activation),
+                "rms" => F.RmsNorm(x, parameters, w, activation: activation),
+                "group" => F.GroupNorm(x, groups, w, b, activation: activation),
+                _ => F.InstanceNorm(x, null, null, w, b, activation: activation).Output,
+            };
+            Assert.Equal(("row_norm_forward", "row_norm_backward"), NormKernelPair.Compare(under, y, NormKernelPair.Limits(tuning)));
+        }
     }
 
     [Theory]
@@ -91,7 +94,7 @@ public class RowNormKernelTests(DeviceUnderTest under) : IClassFixture<DeviceUnd
         var node = F.LayerNorm(F.Input("x", DType.F32, [rows, width]), [width], eps: 0).Node;
         var random = new System.Random(5);
         double[] x = [.. Enumerable.Range(0, rows * width).Select(_ => (double)(float)(1000 + Math.Sqrt(-2 * Math.Log(1 - random.NextDouble())) * Math.Cos(2 * Math.PI * random.NextDouble())))];
-        var outputs = KernelRun.Outputs(under.Shared, RowNormLauncher.Forward(node, Small)!, [x]);
+        var outputs = KernelRun.Outputs(under.Shared, RowNormLauncher.Forward(node, NormKernelPair.Limits(""))!, [x]);
         for (var r = 0; r < rows; r++)
         {
             var row = x.Skip(r * width).Take(width).ToArray();
@@ -103,60 +106,4 @@ public class RowNormKernelTests(DeviceUnderTest under) : IClassFixture<DeviceUnd
             for (var i = 0; i < width; i++) Assert.Equal((row[i] - mean) * invstd, outputs[0][r * width + i], 1e-5);
         }
     }
-
-    private void Compare(string norm, int[] shape, int groups, DType dtype, Activation? activation, CudaLimits limits)
-    {
-        var x = F.Input("x", dtype, new Shape(shape));
-        Shape parameters = norm is "layer" or "rms" ? new Shape(shape.AsSpan()[^groups..]) : new Shape(shape[1]);
-        var (w, b) = (F.Input("w", DType.F32, parameters), F.Input("b", DType.F32, parameters));
-        var y = norm switch
-        {
-            "layer" => F.LayerNorm(x, parameters, w, b, activation: activation),
-            "bare" => F.LayerNorm(x, [shape[^1]], activation: activation),
-            "rms" => F.RmsNorm(x, parameters, w, activation: activation),
-            "group" => F.GroupNorm(x, groups, w, b, activation: activation),
-            _ => F.InstanceNorm(x, null, null, w, b, activation: activation).Output,
-        };
-        var random = new System.Random(3);
-        double[][] inputs = [.. y.Node.Inputs.Select(t => Values(random, t))];
-        var forward = Compare(y.Node, limits, inputs, dtype);
-
-        var dy = F.Input("dy", dtype, x.Shape);
-        var dx = Autodiff.VectorJacobian([y], [dy], [x])[0]!;
-        var gradient = Traversal.Ancestors([dx]).Single(n => n.Op is RowNormBackwardOp);
-        double[][] more =
-        [
-            .. gradient.Inputs.Select(t => t == dy ? Values(random, t) : t.Node == y.Node ? forward[t.Index] : inputs[y.Node.Inputs.ToList().IndexOf(t)]),
-        ];
-        Compare(gradient, limits, more, dtype);
-    }
-
-    private double[][] Compare(Node node, CudaLimits limits, double[][] inputs, DType dtype)
-    {
-        var fast = CudaKernels.Create(node, limits)!;
-        var naive = CudaKernels.Create(node, limits with { Variant = "naive" })!;
-        Assert.NotEqual(fast.Requests[0].Entry, naive.Requests[0].Entry);
-        var (actual, expected) = (KernelRun.Outputs(under.Shared, fast, inputs), KernelRun.Outputs(under.Shared, naive, inputs));
-        for (var k = 0; k < expected.Length; k++)
-        {
-            var largest = Math.Max(expected[k].Max(Math.Abs), 1e-3);
-            for (var i = 0; i < expected[k].Length; i++)
-            {
-                Assert.True(
-                    Math.Abs(actual[k][i] - expected[k][i]) <= Tolerance[dtype] * largest,
-                    $"{node.Op.Name} in {dtype}, output {k}[{i}]: {actual[k][i]} instead of {expected[k][i]} ({((PlannedKernel)fast).Steps[0].Shape})");
-            }
-        }
-
-        return expected;
-    }
-
-    private static CudaLimits Limits(string tuning) => Small with
-    {
-        Tuning = tuning.Split(' ', StringSplitOptions.RemoveEmptyEntries).ToDictionary(t => t.Split('=')[0], t => int.Parse(t.Split('=')[1], null)),
-    };
-
-    /// <summary>In [-1, 3), as the dtype holds it: a mean that is not small beside the deviations.</summary>
-    private static double[] Values(System.Random random, Tensor t) =>
-        Core.Devices.ElementData.ToDoubles(t.DType, Core.Devices.ElementData.FromDoubles(t.DType, [.. Enumerable.Range(0, (int)t.Type.Elements).Select(_ => 4 * random.NextDouble() - 1)]));
 }

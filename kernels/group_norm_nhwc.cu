@@ -1,0 +1,248 @@
+// group_norm and instance_norm with the channels last, forward, with an activation. x is [batch, positions, channels]; a group is
+// GROUP_CHANNELS neighbouring channels of one sample at all positions.
+//
+//   y = activation((x - mean) invstd weight + bias),  invstd = 1 / sqrt(mean of (x - mean)^2 + eps) over the group
+//
+//   group_norm_nhwc_forward      one read: the CLUSTER blocks of a cluster keep a slice of whole groups in shared memory
+//                                (see common/group_slices.cuh) between statistics and y
+//   group_norm_nhwc_statistics   two reads, for slices that do not fit: parts of a slice to memory, ...
+//   group_norm_nhwc_apply        ... merged by every block that needs them
+//
+// Mapping: a run of COLUMNS VECTOR channels per position, 64 bytes or more where groups allow it. One read: block (slice, rank) copies its
+// positions into shared memory in four portions (cp.async: no registers, all bytes under way at once); each thread only reads what it copied.
+// The first portion gives a pivot while the others are under way, then sums of x - pivot and its square over all of them. The pivot is the mean
+// of a quarter of the data, so at most a few bits are lost, whatever the mean. Blocks exchange (pivot, mean, m2, count) through
+// each other's shared memory; fixed order.
+// Bytes per element (S = bytes of the storage type): one read 2 S, two reads 3 S, beside parameters once per block.
+// Shared memory of a block (one read): piece COLUMNS VECTOR S + 2 THREADS bins sums. Registers: about 64.
+// FAST_MATH as in row_norm.cu; in bf16 (x - mean) invstd weight + bias is one product and sum, whose rounding is far below the storage's.
+#include "common/activations.cuh"
+#include "common/group_slices.cuh"
+
+#ifndef DTYPE
+#define DTYPE float
+#endif
+#ifndef PARAM_DTYPE  // weight and bias
+#define PARAM_DTYPE float
+#endif
+#ifndef EPS
+#define EPS 1e-5f
+#endif
+
+using namespace gpuengine;
+
+using T = DTYPE;
+using P = PARAM_DTYPE;
+using Run = Vec<T, VECTOR>;
+
+// What y needs of a group.
+struct alignas(16) GroupScale {
+    float pivot, centre, scale, mean;
+};
+
+DEVICE GroupScale group_scale(const Statistics& s, float length) {
+    return GroupScale{s.pivot, s.centre, 1.0f / sqrtf(s.m2 / length + EPS), s.pivot + s.centre};
+}
+
+// y of a thread's vectors.
+struct Output {
+    Vec<float, VECTOR> a, b;
+    GroupScale groups[kGroupBins];
+
+    DEVICE Output(const Slice& slice, const GroupScale* scales, const SliceParameters& parameters) {
+        if (AFFINE) {
+            a = parameters.of(parameters.weight, slice);
+            b = parameters.of(parameters.bias, slice);
+        }
+#pragma unroll
+        for (int bin = 0; bin < kGroupBins; ++bin) groups[bin] = scales[slice.group(bin)];
+        if (sizeof(T) == 4) return;
+#pragma unroll
+        for (int e = 0; e < VECTOR; ++e) {
+            const GroupScale& g = groups[kGroupBins == 1 ? 0 : e];
+            a[e] = AFFINE ? a[e] * g.scale : g.scale;
+            b[e] = AFFINE ? b[e] - g.mean * a[e] : -g.mean * a[e];
+        }
+    }
+    DEVICE Run operator()(const Run& in) const {
+        Run out;
+#pragma unroll
+        for (int e = 0; e < VECTOR; ++e) {
+            const GroupScale& g = groups[kGroupBins == 1 ? 0 : e];
+            const float v = to_float(in[e]);
+            float z;
+            if (sizeof(T) == 4) {
+                const float xhat = (v - g.pivot - g.centre) * g.scale;
+                z = AFFINE ? xhat * a[e] + b[e] : xhat;
+            } else {
+                z = v * a[e] + b[e];
+            }
+            out[e] = from_float<T>(CompiledActivation::forward(z));
+        }
+        return out;
+    }
+};
+
+DEVICE void add_to(float (&sums)[1][kGroupBins], const Run& v) {
+#pragma unroll
+    for (int e = 0; e < VECTOR; ++e) sums[0][kGroupBins == 1 ? 0 : e] += to_float(v[e]);
+}
+
+DEVICE void add_to(float (&sums)[2][kGroupBins], const Run& v, const float (&pivots)[kGroupBins]) {
+#pragma unroll
+    for (int e = 0; e < VECTOR; ++e) {
+        const int bin = kGroupBins == 1 ? 0 : e;
+        const float d = to_float(v[e]) - pivots[bin];
+        sums[0][bin] += d;
+        sums[1][bin] += d * d;
+    }
+}
+
+// The mean of each group over the vectors whose sums these are, `values` of a group.
+DEVICE void find_pivots(float (&sums)[1][kGroupBins], const Slice& slice, float values, float* partial, float* pivots, float (&own)[kGroupBins]) {
+    add_lanes(sums, slice, partial);
+    for (int g = warp_index(); g < kSliceGroups; g += kWarps) {
+        const float sum = group_sum<1, kGroupBins>(partial, 0, g);
+        if (lane_index() == 0) pivots[g] = values > 0.0f ? sum / values : 0.0f;
+    }
+    __syncthreads();
+#pragma unroll
+    for (int bin = 0; bin < kGroupBins; ++bin) own[bin] = pivots[slice.group(bin)];
+}
+
+extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) group_norm_nhwc_forward(
+    T* y, float* mean, float* invstd, const T* x, const P* weight, const P* bias, i64 positions, i64 channels, i64 piece) {
+    DYNAMIC_SHARED(Run, held);
+    __shared__ float partial[kPartialRows * 2 * COLUMNS * kGroupBins];
+    __shared__ float pivots[kSliceGroups];
+    __shared__ Part parts[kSliceGroups * CLUSTER];
+    __shared__ GroupScale scales[kSliceGroups];
+    __shared__ float weights[kSliceChannels], biases[kSliceChannels];
+    const u32 rank = CLUSTER > 1 ? cluster_rank() : 0;
+    const Slice slice(blockIdx.x / CLUSTER, rank, piece, positions, channels);
+    const int count = slice.count(), steps = slice.steps();
+    // Portions end after a quarter, a half, ... of the steps; the first is not empty.
+    const auto portion = [&](int q) { return min((steps * q + 3) / 4, count); };
+    Run* const own = held + threadIdx.x;
+#pragma unroll
+    for (int q = 0; q < 4; ++q) {
+        for (int i = portion(q); i < portion(q + 1); ++i) async_copy<VECTOR>(own[i * THREADS].data, x + slice.offset(i));
+        async_commit();
+    }
+    SliceParameters parameters{weights, biases};
+    parameters.read(slice, weight, bias);
+    if (CLUSTER > 1) cluster_sync();  // all have started: their shared memory may be written
+
+    const auto values = [&](i64 n) { return static_cast<float>(n * GROUP_CHANNELS); };
+    float first[1][kGroupBins] = {}, sums[2][kGroupBins] = {}, pivot[kGroupBins];
+    async_wait<3>();
+    for (int i = 0; i < portion(1); ++i) add_to(first, own[i * THREADS]);
+    find_pivots(first, slice, values(min(slice.end - slice.begin, static_cast<i64>((steps + 3) / 4) * kLanes)), partial, pivots, pivot);
+    const auto add_portion = [&](int q) {
+#pragma unroll 4
+        for (int i = portion(q); i < portion(q + 1); ++i) add_to(sums, own[i * THREADS], pivot);
+    };
+    add_portion(0);
+    async_wait<2>();
+    add_portion(1);
+    async_wait<1>();
+    add_portion(2);
+    async_wait<0>();
+    add_portion(3);
+    add_lanes(sums, slice, partial);
+    for (int g = warp_index(); g < kSliceGroups; g += kWarps) {
+        const float sum = group_sum<2, kGroupBins>(partial, 0, g), squares = group_sum<2, kGroupBins>(partial, 1, g);
+        const Part part = part_of_sums(pivots[g], sum, squares, values(slice.end - slice.begin));
+        if (lane_index() < CLUSTER) *cluster_map(parts + g * CLUSTER + rank, lane_index()) = part;
+    }
+    if (CLUSTER > 1) cluster_sync();
+    else __syncthreads();
+    const float length = values(positions);
+    for (int g = warp_index(); g < kSliceGroups; g += kWarps) {
+        const GroupScale s = group_scale(merge_parts<kWarpSize>(parts + g * CLUSTER, CLUSTER, 1, length), length);
+        if (lane_index() != 0) continue;
+        scales[g] = s;
+        if (rank != 0) continue;
+        mean[slice.first_row() + g] = s.mean;
+        invstd[slice.first_row() + g] = s.scale;
+    }
+    __syncthreads();
+    const Output output(slice, scales, parameters);
+#pragma unroll 4
+    for (int i = 0; i < count; ++i) store(y + slice.offset(i), output(own[i * THREADS]));
+}
+
+// The thread's vectors, CHUNK at a time, all of a chunk under way before the first is used.
+template <class Use>
+DEVICE void stream(const T* x, const Slice& slice, int from, Use use) {
+    const int count = slice.count();
+    for (int begin = from; begin < count; begin += CHUNK) {
+        Run runs[CHUNK];
+#pragma unroll
+        for (int i = 0; i < CHUNK; ++i) {
+            if (begin + i < count) runs[i] = load<VECTOR>(x + slice.offset(begin + i));
+        }
+#pragma unroll
+        for (int i = 0; i < CHUNK; ++i) {
+            if (begin + i < count) use(begin + i, runs[i]);
+        }
+    }
+}
+
+// Block (slice, part) writes what it knows of each group to parts [part][sample, group].
+extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) group_norm_nhwc_statistics(
+    float* parts, const T* x, i64 batch, i64 positions, i64 channels, i64 piece) {
+    __shared__ float partial[kPartialRows * 2 * COLUMNS * kGroupBins];
+    __shared__ float pivots[kSliceGroups];
+    const Slice slice(blockIdx.x, blockIdx.y, piece, positions, channels);
+    const int count = slice.count();
+    float first[1][kGroupBins] = {}, sums[2][kGroupBins] = {}, pivot[kGroupBins];
+    Run runs[CHUNK];
+#pragma unroll
+    for (int i = 0; i < CHUNK; ++i) {
+        if (i < count) runs[i] = load<VECTOR>(x + slice.offset(i));
+    }
+#pragma unroll
+    for (int i = 0; i < CHUNK; ++i) {
+        if (i < count) add_to(first, runs[i]);
+    }
+    const i64 own = slice.end - slice.begin;
+    find_pivots(first, slice, static_cast<float>(min(own, static_cast<i64>(CHUNK) * kLanes) * GROUP_CHANNELS), partial, pivots, pivot);
+#pragma unroll
+    for (int i = 0; i < CHUNK; ++i) {
+        if (i < count) add_to(sums, runs[i], pivot);
+    }
+    stream(x, slice, CHUNK, [&](int, const Run& run) { add_to(sums, run, pivot); });
+    add_lanes(sums, slice, partial);
+    for (int g = warp_index(); g < kSliceGroups; g += kWarps) {
+        const float sum = group_sum<2, kGroupBins>(partial, 0, g), squares = group_sum<2, kGroupBins>(partial, 1, g);
+        if (lane_index() != 0) continue;
+        reinterpret_cast<Part*>(parts)[blockIdx.y * (batch * channels / GROUP_CHANNELS) + slice.first_row() + g] =
+            part_of_sums(pivots[g], sum, squares, static_cast<float>(own * GROUP_CHANNELS));
+    }
+}
+
+// Block (slice, part) of the same or another division; `count` parts.
+extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) group_norm_nhwc_apply(
+    T* y, float* mean, float* invstd, const float* parts, const T* x, const P* weight, const P* bias, i64 batch, i64 positions,
+    i64 channels, i64 piece, i64 count) {
+    __shared__ GroupScale scales[kSliceGroups];
+    __shared__ float weights[kSliceChannels], biases[kSliceChannels];
+    const Slice slice(blockIdx.x, blockIdx.y, piece, positions, channels);
+    SliceParameters parameters{weights, biases};
+    parameters.read(slice, weight, bias);
+    const float length = static_cast<float>(positions * GROUP_CHANNELS);
+    const i64 rows = batch * channels / GROUP_CHANNELS;
+    for (int g = warp_index(); g < kSliceGroups; g += kWarps) {
+        const Part* const of_group = reinterpret_cast<const Part*>(parts) + slice.first_row() + g;
+        const GroupScale s = group_scale(merge_parts<kWarpSize>(of_group, static_cast<int>(count), rows, length), length);
+        if (lane_index() != 0) continue;
+        scales[g] = s;
+        if (blockIdx.y != 0) continue;
+        mean[slice.first_row() + g] = s.mean;
+        invstd[slice.first_row() + g] = s.scale;
+    }
+    __syncthreads();
+    const Output output(slice, scales, parameters);
+    stream(x, slice, 0, [&](int i, const Run& run) { store(y + slice.offset(i), output(run)); });
+}

@@ -1,0 +1,259 @@
+// The gradients of group_norm_nhwc.cu.
+//
+//   dz = dy activation'(z), g = dz weight, xhat = (x - mean) invstd:  dx = invstd (g - mean(g) - xhat mean(g xhat)) over the group,
+//   dweight[c] = sum of dz xhat, dbias[c] = sum of dz over samples and positions
+//
+//   group_norm_nhwc_backward         one read: a cluster keeps dy and x of a slice in shared memory between the sums and dx
+//   group_norm_nhwc_backward_sums    two reads: the sums of parts of a slice to memory, ...
+//   group_norm_nhwc_backward_apply   ... added by every block that needs them
+//
+// All leave sums per channel and part (partial [sample, part][dz xhat, dz][channels]), which row_norm_finish adds up to dweight and
+// dbias. Mapping as in group_norm_nhwc.cu. Bytes per element (S = bytes of the storage type): one read 3 S, two reads 5 S, beside the
+// partial sums, 8 per channel, sample and part, written and read.
+// Shared memory of a block (one read): 2 piece COLUMNS VECTOR S + 2 THREADS VECTOR sums. Registers: about 80.
+// Sums in f32 in a fixed order. With an activation dz is rounded to the storage type, as the separate operations round it, and kept in
+// the place of dy; FAST_MATH as in row_norm.cu.
+#include "common/activations.cuh"
+#include "common/group_slices.cuh"
+
+#ifndef DTYPE
+#define DTYPE float
+#endif
+#ifndef PARAM_DTYPE  // weight and bias
+#define PARAM_DTYPE float
+#endif
+
+using namespace gpuengine;
+
+using T = DTYPE;
+using P = PARAM_DTYPE;
+using Run = Vec<T, VECTOR>;
+
+// The statistics of the slice's groups, and what dx needs of their sums.
+struct alignas(8) Normal {
+    float mean, scale;
+};
+struct alignas(8) GroupSums {
+    float g, g_xhat;
+};
+
+// Statistics, weight and bias of a thread's channels.
+struct Channels {
+    Vec<float, VECTOR> weight, bias;
+    Normal groups[kGroupBins];
+
+    DEVICE Channels(const Slice& slice, const Normal* normals, const SliceParameters& parameters) {
+        if (AFFINE) weight = parameters.of(parameters.weight, slice);
+        if (WITH_BIAS) bias = parameters.of(parameters.bias, slice);
+#pragma unroll
+        for (int bin = 0; bin < kGroupBins; ++bin) groups[bin] = normals[slice.group(bin)];
+    }
+    DEVICE const Normal& of(int e) const { return groups[kGroupBins == 1 ? 0 : e]; }
+    DEVICE float xhat(float x, int e) const { return (x - of(e).mean) * of(e).scale; }
+    // dz of a vector, in the storage type.
+    DEVICE Run gradient(const Run& dy, const Run& x) const {
+        if (!kHasActivation) return dy;
+        Run dz;
+#pragma unroll
+        for (int e = 0; e < VECTOR; ++e) {
+            const float normal = xhat(to_float(x[e]), e), z = !AFFINE ? normal : normal * weight[e] + (WITH_BIAS ? bias[e] : 0.0f);
+            dz[e] = from_float<T>(to_float(dy[e]) * CompiledActivation::derivative(z));
+        }
+        return dz;
+    }
+    DEVICE void add(float (&sums)[2][VECTOR], const Run& dz, const Run& x) const {
+#pragma unroll
+        for (int e = 0; e < VECTOR; ++e) {
+            const float d = to_float(dz[e]);
+            sums[0][e] += d * xhat(to_float(x[e]), e);
+            sums[1][e] += d;
+        }
+    }
+};
+
+// dx of a thread's vectors, from the sums of g and g xhat over each group.
+struct Gradient {
+    float offset[kGroupBins], factor[kGroupBins];
+
+    DEVICE Gradient(const Slice& slice, const Channels& channels, const GroupSums* sums, float length) {
+#pragma unroll
+        for (int bin = 0; bin < kGroupBins; ++bin) {
+            const GroupSums s = sums[slice.group(bin)];
+            const float scale = channels.groups[bin].scale / length;
+            offset[bin] = s.g * scale;
+            factor[bin] = s.g_xhat * scale;
+        }
+    }
+    DEVICE Run operator()(const Channels& channels, const Run& dz, const Run& x) const {
+        Run out;
+#pragma unroll
+        for (int e = 0; e < VECTOR; ++e) {
+            const int bin = kGroupBins == 1 ? 0 : e;
+            const float d = to_float(dz[e]), own = AFFINE ? d * channels.weight[e] : d;
+            out[e] = from_float<T>(own * channels.of(e).scale - offset[bin] - channels.xhat(to_float(x[e]), e) * factor[bin]);
+        }
+        return out;
+    }
+};
+
+DEVICE void read_normals(const Slice& slice, const float* mean, const float* invstd, Normal* normals) {
+    for (int g = static_cast<int>(threadIdx.x); g < kSliceGroups; g += THREADS)
+        normals[g] = Normal{mean[slice.first_row() + g], invstd[slice.first_row() + g]};
+}
+
+// The block's sums per channel, from what add_lanes left: to shared memory (column c of [2][kSliceChannels]) and to `to` [2][channels].
+DEVICE void channel_sums(const Slice& slice, const float* partial, float* sums, float* to) {
+    for (int i = static_cast<int>(threadIdx.x); i < 2 * kSliceChannels; i += THREADS) {
+        const int k = i / kSliceChannels, c = i % kSliceChannels;
+        float total = 0.0f;
+        for (int row = 0; row < kPartialRows; ++row) total += partial[(row * 2 + k) * kSliceChannels + bin_place<VECTOR>(c)];
+        sums[i] = total;
+        if (to) to[k * slice.channels + slice.first + c] = total;
+    }
+    __syncthreads();
+}
+
+// The sums of a group from those of its channels; a warp calls.
+DEVICE GroupSums group_sums(const float* sums, const SliceParameters& parameters, int g) {
+    GroupSums total = {0.0f, 0.0f};
+    for (int c = g * GROUP_CHANNELS + lane_index(); c < (g + 1) * GROUP_CHANNELS; c += kWarpSize) {
+        const float w = AFFINE ? parameters.weight[c] : 1.0f;
+        total.g_xhat += sums[c] * w;
+        total.g += sums[kSliceChannels + c] * w;
+    }
+    return GroupSums{warp_sum(total.g), warp_sum(total.g_xhat)};
+}
+
+extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) group_norm_nhwc_backward(
+    T* dx, float* partial, const T* dy, const T* x, const float* mean, const float* invstd, const P* weight, const P* bias,
+    i64 positions, i64 channels, i64 piece) {
+    DYNAMIC_SHARED(Run, held);
+    __shared__ float rows[kPartialRows * 2 * kSliceChannels];
+    __shared__ float sums[2 * kSliceChannels], weights[kSliceChannels], biases[kSliceChannels];
+    __shared__ Normal normals[kSliceGroups];
+    __shared__ GroupSums parts[kSliceGroups * CLUSTER], totals[kSliceGroups];
+    const u32 rank = CLUSTER > 1 ? cluster_rank() : 0;
+    const Slice slice(blockIdx.x / CLUSTER, rank, piece, positions, channels);
+    const int count = slice.count(), steps = slice.steps();
+    const auto portion = [&](int q) { return min((steps * q + 3) / 4, count); };
+    Run *const own_dy = held + threadIdx.x, *const own_x = own_dy + ceil_div(piece, static_cast<i64>(kLanes)) * THREADS;
+#pragma unroll
+    for (int q = 0; q < 4; ++q) {
+        for (int i = portion(q); i < portion(q + 1); ++i) {
+            async_copy<VECTOR>(own_dy[i * THREADS].data, dy + slice.offset(i));
+            async_copy<VECTOR>(own_x[i * THREADS].data, x + slice.offset(i));
+        }
+        async_commit();
+    }
+    SliceParameters parameters{weights, biases};
+    parameters.read(slice, weight, bias);
+    read_normals(slice, mean, invstd, normals);
+    __syncthreads();
+    if (CLUSTER > 1) cluster_sync();  // all have started: their shared memory may be written
+
+    const Channels own(slice, normals, parameters);
+    float channel[2][VECTOR] = {};
+    const auto add_portion = [&](int q) {
+#pragma unroll 2
+        for (int i = portion(q); i < portion(q + 1); ++i) {
+            const Run v = own_x[i * THREADS], dz = own.gradient(own_dy[i * THREADS], v);
+            if (kHasActivation) own_dy[i * THREADS] = dz;
+            own.add(channel, dz, v);
+        }
+    };
+    async_wait<3>();
+    add_portion(0);
+    async_wait<2>();
+    add_portion(1);
+    async_wait<1>();
+    add_portion(2);
+    async_wait<0>();
+    add_portion(3);
+    add_lanes(channel, slice, rows);
+    channel_sums(slice, rows, sums, partial ? partial + (slice.sample * CLUSTER + rank) * 2 * channels : nullptr);
+    for (int g = warp_index(); g < kSliceGroups; g += kWarps) {
+        const GroupSums part = group_sums(sums, parameters, g);
+        if (lane_index() < CLUSTER) *cluster_map(parts + g * CLUSTER + rank, lane_index()) = part;
+    }
+    if (CLUSTER > 1) cluster_sync();
+    else __syncthreads();
+    for (int g = static_cast<int>(threadIdx.x); g < kSliceGroups; g += THREADS) {
+        GroupSums total = parts[g * CLUSTER];
+        for (int i = 1; i < CLUSTER; ++i) {
+            total.g += parts[g * CLUSTER + i].g;
+            total.g_xhat += parts[g * CLUSTER + i].g_xhat;
+        }
+        totals[g] = total;
+    }
+    __syncthreads();
+    const Gradient gradient(slice, own, totals, static_cast<float>(positions * GROUP_CHANNELS));
+#pragma unroll 2
+    for (int i = 0; i < count; ++i) store(dx + slice.offset(i), gradient(own, own_dy[i * THREADS], own_x[i * THREADS]));
+}
+
+// The thread's vectors, CHUNK at a time, all of a chunk under way before the first is used.
+template <class Use>
+DEVICE void stream(const T* dy, const T* x, const Slice& slice, Use use) {
+    const int count = slice.count();
+    for (int begin = 0; begin < count; begin += CHUNK) {
+        Run dys[CHUNK], xs[CHUNK];
+#pragma unroll
+        for (int i = 0; i < CHUNK; ++i) {
+            if (begin + i >= count) continue;
+            dys[i] = load<VECTOR>(dy + slice.offset(begin + i));
+            xs[i] = load<VECTOR>(x + slice.offset(begin + i));
+        }
+#pragma unroll
+        for (int i = 0; i < CHUNK; ++i) {
+            if (begin + i < count) use(begin + i, dys[i], xs[i]);
+        }
+    }
+}
+
+// Block (slice, part) writes its sums to partial [sample, part].
+extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) group_norm_nhwc_backward_sums(
+    float* partial, const T* dy, const T* x, const float* mean, const float* invstd, const P* weight, const P* bias, i64 positions,
+    i64 channels, i64 piece) {
+    __shared__ float rows[kPartialRows * 2 * kSliceChannels];
+    __shared__ float sums[2 * kSliceChannels], weights[kSliceChannels], biases[kSliceChannels];
+    __shared__ Normal normals[kSliceGroups];
+    const Slice slice(blockIdx.x, blockIdx.y, piece, positions, channels);
+    SliceParameters parameters{weights, biases};
+    parameters.read(slice, weight, bias);
+    read_normals(slice, mean, invstd, normals);
+    __syncthreads();
+    const Channels own(slice, normals, parameters);
+    float channel[2][VECTOR] = {};
+    stream(dy, x, slice, [&](int, const Run& g, const Run& v) { own.add(channel, own.gradient(g, v), v); });
+    add_lanes(channel, slice, rows);
+    channel_sums(slice, rows, sums, partial + (slice.sample * gridDim.y + blockIdx.y) * 2 * channels);
+}
+
+// Block (slice, part) of the same or another division; `count` parts of sums.
+extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) group_norm_nhwc_backward_apply(
+    T* dx, const float* partial, const T* dy, const T* x, const float* mean, const float* invstd, const P* weight, const P* bias,
+    i64 positions, i64 channels, i64 piece, i64 count) {
+    __shared__ float sums[2 * kSliceChannels], weights[kSliceChannels], biases[kSliceChannels];
+    __shared__ Normal normals[kSliceGroups];
+    __shared__ GroupSums totals[kSliceGroups];
+    const Slice slice(blockIdx.x, blockIdx.y, piece, positions, channels);
+    SliceParameters parameters{weights, biases};
+    parameters.read(slice, weight, bias);
+    read_normals(slice, mean, invstd, normals);
+    for (int i = static_cast<int>(threadIdx.x); i < 2 * kSliceChannels; i += THREADS) {
+        const float* const from = partial + slice.sample * count * 2 * channels + i / kSliceChannels * channels + slice.first + i % kSliceChannels;
+        float total = 0.0f;
+#pragma unroll 8
+        for (i64 part = 0; part < count; ++part) total += from[part * 2 * channels];
+        sums[i] = total;
+    }
+    __syncthreads();
+    for (int g = warp_index(); g < kSliceGroups; g += kWarps) {
+        const GroupSums total = group_sums(sums, parameters, g);
+        if (lane_index() == 0) totals[g] = total;
+    }
+    __syncthreads();
+    const Channels own(slice, normals, parameters);
+    const Gradient gradient(slice, own, totals, static_cast<float>(positions * GROUP_CHANNELS));
+    stream(dy, x, slice, [&](int i, const Run& g, const Run& v) { store(dx + slice.offset(i), gradient(own, own.gradient(g, v), v)); });
+}
