@@ -53,7 +53,7 @@ extern "C" __global__ void __launch_bounds__(256) batch_norm_naive(
 }
 
 // y is positive, or NaN, exactly where z is. `bytes` are those of the mask.
-extern "C" __global__ void __launch_bounds__(256) batch_norm_mask_naive(u8* mask, const T* y, i64 batch, i64 channels, i64 length, i64 bytes) {
+extern "C" __global__ void __launch_bounds__(256) batch_norm_mask_naive(u8* mask, T* y, i64 batch, i64 channels, i64 length, i64 bytes) {
     const i64 at = global_thread();
     if (at >= bytes) return;
     const i64 first = length == 1 ? at % batch * channels + at / batch * PACK : at * PACK;

@@ -24,7 +24,7 @@ internal static class FileKernels
             Norms(true)),
         Kernel(
             "batch_norm.cu", "batch_norm_mask_naive", "sign bits from y: the second oracle", "batch_norm",
-            "u8* mask, const T* y, i64 batch, i64 channels, i64 length, i64 bytes",
+            "u8* mask, T* y, i64 batch, i64 channels, i64 length, i64 bytes",
             Norms(true)),
         Kernel(
             "batch_norm.cu", "batch_norm_statistics", "moments of pieces, merged by the last block of a slice", "batch_norm",

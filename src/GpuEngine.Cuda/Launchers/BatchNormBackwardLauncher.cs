@@ -50,7 +50,7 @@ internal static class BatchNormBackwardLauncher
         Operand[] operands = [.. Outputs(node), .. Inputs(node)];
         return new PlannedKernel(node, new LaunchStep(request, plan.Clusters, operands, [.. plan.Slices.Sizes, plan.Share]))
         {
-            ExactCost = node.Op.Cost(node) + new Cost((plan.Members - 1) * ChannelBytes(node), 0, 0),
+            ExactCost = node.Op.Cost(node) + new Cost((plan.Members - 1) * ChannelBytes(node), 0, 0) + SharedBytes(node, plan),
         };
     }
 
@@ -64,7 +64,6 @@ internal static class BatchNormBackwardLauncher
         };
         Operand[] operands = [.. Outputs(node), Operand.Scratch(), Operand.Counter, .. Inputs(node)];
         long[] sizes = [.. plan.Slices.Sizes, plan.Members, plan.Share, plan.Resident];
-        var rows = plan.Members > 1 ? plan.Members * plan.Slices.Channels * Pair : 0;
         var totals = plan.Members > 1 ? plan.Slices.Channels * Pair : 0;
         var again = 2 * plan.Slices.BytesOf(plan.Again) + (ReadsResidual(op) ? node.Inputs[^1].Type.Bytes : 0);
         var parameters = (plan.Members - 1) * (ChannelBytes(node) + totals);
@@ -72,7 +71,7 @@ internal static class BatchNormBackwardLauncher
         {
             ScratchBytes = plan.Groups * 2L * (plan.Members + 1) * plan.Slices.Slots * Pair,
             CounterCount = plan.Groups * BatchNormLauncher.GateWords,
-            ExactCost = node.Op.Cost(node) + new Cost(again + rows + parameters, rows + totals, 0),
+            ExactCost = node.Op.Cost(node) + new Cost(again + parameters, totals, 0) + plan.Rows + SharedBytes(node, plan),
         };
     }
 
@@ -86,25 +85,24 @@ internal static class BatchNormBackwardLauncher
             new KernelRequest(File, "batch_norm_backward_apply") { Defines = defines }, plan.Pieces,
             [Operand.Out(0), DResidual(node), Operand.Scratch(), .. inputs[..^1]], sizes);
         var totals = plan.Slices.Channels * Pair;
-        var rows = plan.Members > 1 ? plan.Members * totals : 0;
         var again = 2 * node.Inputs[1].Type.Bytes + (ReadsResidual(op) ? node.Inputs[^1].Type.Bytes : 0);
         var parameters = (2 * plan.Members - 1) * ChannelBytes(node) + plan.Members * totals;
         return new PlannedKernel(node, Sums(node, defines, plan), apply)
         {
             ScratchBytes = ScratchBytes(plan),
             CounterCount = (int)plan.Slices.Slices,
-            ExactCost = node.Op.Cost(node) + new Cost(again + rows + parameters, rows + totals, 0),
+            ExactCost = node.Op.Cost(node) + new Cost(again + parameters, totals, 0) + plan.Rows + SharedBytes(node, plan),
         };
     }
 
     private static PlannedKernel Evaluation(Node node, (string, string)[] macros, BatchNormPlan plan)
     {
-        var rows = ((BatchNormBackwardOp)node.Op).Affine && plan.Members > 1 ? plan.Members * plan.Slices.Channels * Pair : 0;
+        var rows = ((BatchNormBackwardOp)node.Op).Affine ? plan.Rows : default;
         return new PlannedKernel(node, Sums(node, plan.Slices.Defines(macros, plan.Blocks), plan))
         {
             ScratchBytes = ScratchBytes(plan),
             CounterCount = (int)plan.Slices.Slices,
-            ExactCost = node.Op.Cost(node) + new Cost((plan.Members - 1) * ChannelBytes(node) + rows, rows, 0),
+            ExactCost = node.Op.Cost(node) + new Cost((plan.Members - 1) * ChannelBytes(node), 0, 0) + rows,
         };
     }
 
@@ -149,6 +147,15 @@ internal static class BatchNormBackwardLauncher
     {
         var op = (BatchNormBackwardOp)node.Op;
         return node.Inputs.Skip(2).Take(2 + (op.Affine ? 1 : 0) + (op.NeedsBias ? 1 : 0)).Sum(t => t.Type.Bytes);
+    }
+
+    /// <summary>Bytes of the mask that several threads read because several vectors share them.</summary>
+    private static Cost SharedBytes(Node node, BatchNormPlan plan)
+    {
+        var op = (BatchNormBackwardOp)node.Op;
+        if (!op.Mask) return default;
+        var readers = SignMask.Packed(node.Inputs[1].Shape, op.ChannelsLast) / plan.Slices.Vector;
+        return new Cost((readers - 1) * node.Inputs[^1].Type.Bytes, 0, 0);
     }
 
     /// <summary>The constants without those of the plan; null where the kernels do not fit.</summary>

@@ -69,13 +69,13 @@ internal static class BatchNormLauncher
         };
         Operand[] operands = [.. Outputs(node), Mask(node), Operand.Scratch(), Operand.Counter, .. Inputs(node)];
         long[] sizes = [.. plan.Slices.Sizes, plan.Members, plan.Share, plan.Resident];
-        var rows = plan.Members > 1 ? plan.Members * plan.Slices.Channels * 2 * sizeof(float) : 0;
-        var again = plan.Slices.BytesOf(plan.Again) + rows + plan.Members * (ParameterBytes(node) + plan.Slices.Channels * 2 * sizeof(float));
+        var statistics = plan.Members * plan.Slices.Channels * 2 * sizeof(float);
+        var again = plan.Slices.BytesOf(plan.Again) + statistics + (plan.Members - 1) * ParameterBytes(node);
         return new PlannedKernel(node, new LaunchStep(request, plan.Cooperative(1), operands, sizes))
         {
             ScratchBytes = plan.Groups * 2L * plan.Members * plan.Slices.Slots * 2 * sizeof(float),
             CounterCount = plan.Groups * GateWords,
-            ExactCost = node.Op.Cost(node) + new Cost(again - ParameterBytes(node), rows, 0),
+            ExactCost = node.Op.Cost(node) + new Cost(again, 0, 0) + plan.Rows + plan.Shifts,
         };
     }
 
@@ -89,13 +89,12 @@ internal static class BatchNormLauncher
             [.. Outputs(node).Skip(1), Operand.Scratch(), Operand.Counter, Operand.In(0), .. Running(op)], sizes);
         var apply = new LaunchStep(
             new KernelRequest(File, "batch_norm_apply") { Defines = defines }, plan.Pieces, [.. Outputs(node), Mask(node), .. Inputs(node)], sizes);
-        var rows = plan.Members > 1 ? plan.Members * plan.Slices.Channels * 2 * sizeof(float) : 0;
         var parameters = plan.Members * plan.Slices.Channels * 2 * sizeof(float) + (plan.Members - 1) * ParameterBytes(node);
         return new PlannedKernel(node, statistics, apply)
         {
             ScratchBytes = plan.Slices.Slices * plan.Members * plan.Slices.Slots * 2 * sizeof(float),
             CounterCount = (int)plan.Slices.Slices,
-            ExactCost = node.Op.Cost(node) + new Cost(node.Inputs[0].Type.Bytes + rows + parameters, rows, 0),
+            ExactCost = node.Op.Cost(node) + new Cost(node.Inputs[0].Type.Bytes + parameters, 0, 0) + plan.Rows + plan.Shifts,
         };
     }
 

@@ -1,4 +1,5 @@
 using System.Numerics;
+using GpuEngine.Core.Graph;
 using GpuEngine.Cuda.Runtime;
 
 namespace GpuEngine.Cuda.Launchers;
@@ -24,6 +25,15 @@ internal sealed record BatchNormPlan(ChannelSlices Slices, long Share, int Membe
 
     /// <summary>Shared memory that the hardware takes of each block.</summary>
     private const int ReservedShared = 1024;
+
+    /// <summary>
+    /// The rows of partial results, two numbers per channel, that the blocks of a slice write and the one that merges them reads; none where
+    /// a slice has one block.
+    /// </summary>
+    public Cost Rows => Members == 1 ? default : new Cost(RowBytes, RowBytes, 0);
+
+    /// <summary>What the threads that merge read to have a common shift.</summary>
+    public Cost Shifts => Members == 1 ? default : new Cost(Slices.Slices * Slices.Threads * sizeof(float), 0, 0);
 
     /// <summary>Positions that are read a second time, of each slice.</summary>
     public long Again => Enumerable.Range(0, Members).Sum(m => Math.Max(0, Math.Min(Share, Slices.Positions - m * Share) - Resident));
@@ -104,6 +114,8 @@ internal sealed record BatchNormPlan(ChannelSlices Slices, long Share, int Membe
         var own = (limits.SharedBytesPerBlockOptIn + ReservedShared) / blocks - ReservedShared;
         return Math.Max(0, Math.Min(own, limits.SharedBytesPerBlockOptIn) - fixedBytes) / 16 * 16;
     }
+
+    private long RowBytes => Members * Slices.Channels * 2 * sizeof(float);
 
     private static BatchNormPlan Fill(CudaLimits limits, ChannelSlices slices, int blocks, long resident, int perMultiprocessor)
     {

@@ -15,7 +15,7 @@ namespace GpuEngine.Cuda.Launchers;
 internal sealed record SliceShape(
     long Batch, long Positions, int Channels, int GroupChannels, int Vector, int ElementSize, int Tensors, bool ChannelSums);
 
-/// <summary>How threads share a norm with the channels last (kernels/common/slices.cuh).</summary>
+/// <summary>How threads share a norm with the channels last (kernels/common/group_slices.cuh).</summary>
 internal sealed record SliceTile(SliceShape Of)
 {
     private const int SharedPerMultiprocessor = 227 * 1024;

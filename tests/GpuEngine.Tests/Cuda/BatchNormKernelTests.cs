@@ -1,4 +1,5 @@
 using GpuEngine.Core.Graph;
+using GpuEngine.Cuda.Interop;
 using GpuEngine.Cuda.Launchers;
 using Xunit;
 
@@ -18,6 +19,9 @@ public class BatchNormKernelTests(DeviceUnderTest under) : IClassFixture<DeviceU
 
     /// <summary>bf16 results may fall on either side of a rounding: one unit of the last place of the largest.</summary>
     private const double RoundedTolerance = 1.0 / 128;
+
+    /// <summary>Random orders of threads and blocks.</summary>
+    private const int Schedules = 20;
 
     /// <summary>Shape, channels last, activation with a residual ("relu" keeps sign bits), variant, tuned numbers.</summary>
     public static TheoryData<int[], bool, string, string, string> Cases => new()
@@ -65,6 +69,76 @@ public class BatchNormKernelTests(DeviceUnderTest under) : IClassFixture<DeviceU
                 var at = forward.Inputs.ToList().IndexOf(t);
                 return at >= 0 ? inputs[at] : results[forward.Outputs.ToList().IndexOf(t)];
             }
+        }
+    }
+
+    /// <summary>One of each way that blocks work together: gates and rounds, parts read again, clusters, the last block of a slice.</summary>
+    public static TheoryData<int[], string, string, string> Together => new()
+    {
+        { [130, 40], "relu+", "one_read", "threads=64 width=4" }, { [300, 24], "relu+", "one_read", "shared=10 threads=64 width=2" },
+        { [2, 5, 14, 14], "silu+", "one_read", "threads=64 groups=2" }, { [120, 20], "relu+", "small", "threads=64 width=4 held=1" },
+        { [400, 12], "relu+", "two_read", "threads=64 piece_blocks=8" },
+    };
+
+    [Theory]
+    [MemberData(nameof(Together))]
+    public void No_schedule_changes_a_bit(int[] shape, string activation, string variant, string tuning)
+    {
+        CudaUnderTest.RequireSimulator();
+        var forward = Forward(shape, false, activation, DType.F32);
+        var backward = Backward(forward);
+        var limits = Limits(variant, tuning);
+        var (x, dy) = (Values(forward), Values(backward));
+        if (backward.Inputs[^1].DType == DType.U8) dy[^1] = [.. dy[^1].Select((_, i) => (double)(i * 37 % 256))];
+        CudaKernel NewForward() => BatchNormLauncher.Forward(forward, limits)!;
+        CudaKernel NewBackward() => BatchNormBackwardLauncher.Create(backward, limits)!;
+        var expected = (KernelRun.Outputs(under.Shared, NewForward(), x), KernelRun.Outputs(under.Shared, NewBackward(), dy));
+        try
+        {
+            for (var seed = 1; seed <= Schedules; seed++)
+            {
+                Assert.Equal(0, Cudasim.cudasim_set_option("seed", seed.ToString(System.Globalization.CultureInfo.InvariantCulture)));
+                Assert.Equal(expected.Item1, KernelRun.Outputs(under.Shared, NewForward(), x));
+                Assert.Equal(expected.Item2, KernelRun.Outputs(under.Shared, NewBackward(), dy));
+                under.AssertNothingFound();
+            }
+        }
+        finally
+        {
+            Assert.Equal(0, Cudasim.cudasim_set_option("seed", "0"));
+        }
+    }
+
+    /// <summary>The counters of gates and of last blocks need no reset: a second launch finds them as the first did.</summary>
+    [Theory]
+    [MemberData(nameof(Together))]
+    public void A_second_launch_repeats_the_first(int[] shape, string activation, string variant, string tuning)
+    {
+        var forward = Forward(shape, false, activation, DType.F32);
+        var kernel = BatchNormLauncher.Forward(forward, Limits(variant, tuning))!;
+        var x = Values(forward);
+        var once = KernelRun.Outputs(under.Shared, kernel, x);
+        Assert.Equal(once, KernelRun.Outputs(under.Shared, BatchNormLauncher.Forward(forward, Limits(variant, tuning))!, x, launches: 3));
+    }
+
+    [Theory]
+    [InlineData("small", "")]
+    [InlineData("one_read", "threads=64")]
+    [InlineData("two_read", "threads=64 piece_blocks=4")]
+    public void A_mean_of_a_thousand_deviations_stays_right_to_1e_minus_4(string variant, string tuning)
+    {
+        // The mean of f32 values near 1000 is rounded to 3e-5, which every normalised value inherits; E[x^2] - E[x]^2 would err by 0.06.
+        const double Allowed = 1e-4;
+        var node = new BatchNormOp(true, 0.1, 1e-5, false, false).Apply(F.Input("x", DType.F32, [700, 8]));
+        var random = new System.Random(1);
+        double[] x = [.. Enumerable.Range(0, 5600).Select(_ => (double)(float)(1000 + Math.Sqrt(-2 * Math.Log(1 - random.NextDouble())) * Math.Cos(7 * random.NextDouble())))];
+        var y = KernelRun.Outputs(under.Shared, BatchNormLauncher.Forward(node, Limits(variant, tuning))!, [x])[0];
+        for (var c = 0; c < 8; c++)
+        {
+            var values = Enumerable.Range(0, 700).Select(r => x[8 * r + c]).ToArray();
+            var mean = values.Average();
+            var invstd = 1 / Math.Sqrt(values.Average(v => (v - mean) * (v - mean)) + 1e-5);
+            for (var r = 0; r < 700; r++) Assert.Equal((values[r] - mean) * invstd, y[8 * r + c], Allowed);
         }
     }
 

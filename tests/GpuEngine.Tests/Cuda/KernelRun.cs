@@ -20,8 +20,9 @@ internal static class KernelRun
     /// <param name="device">Where it runs.</param>
     /// <param name="kernel">An unbound launcher.</param>
     /// <param name="inputs">Values of the node's inputs.</param>
+    /// <param name="launches">How often it is launched, with the same operands.</param>
     /// <param name="guard">Bytes before and after each tensor; 0 leaves it to the simulator's memory check, which sees reads too.</param>
-    public static double[][] Outputs(CudaDevice device, CudaKernel kernel, IReadOnlyList<double[]> inputs, int guard = Guard)
+    public static double[][] Outputs(CudaDevice device, CudaKernel kernel, IReadOnlyList<double[]> inputs, int guard = Guard, int launches = 1)
     {
         var node = kernel.Node;
         var memories = new List<DeviceMemory>();
@@ -53,7 +54,7 @@ internal static class KernelRun
             DevicePointer[] ins = [.. node.Inputs.Select((t, i) => Place(t.Type, inputs[i]))];
             DevicePointer[] outs = [.. node.Outputs.Select(t => Place(t.Type, null))];
             kernel.Bind(device.Library, outs, ins, Zeroed(kernel.WorkspaceBytes).Address, Zeroed(kernel.CounterBytes).Address);
-            kernel.Launch(device.Stream);
+            for (var i = 0; i < launches; i++) kernel.Launch(device.Stream);
             var results = new double[node.Outputs.Count][];
             for (var i = 0; i < results.Length; i++)
             {

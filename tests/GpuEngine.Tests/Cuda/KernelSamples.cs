@@ -15,13 +15,13 @@ internal static class KernelSamples
             new("input"), new("running_mean", Optional: true, Differentiable: false), new("running_var", Optional: true, Differentiable: false),
             new("weight", Optional: true), new("bias", Optional: true), new("residual", Optional: true),
         ],
-        Attributes = [new("training", true, ""), new("activation", "identity", "")],
+        Attributes = [new("training", true, ""), new("activation", "identity", ""), new("channels_last", false, "")],
         Build = call =>
         {
             var activation = call.Choice("activation", ("identity", null), ("relu", new Relu()), ("silu", new Silu()), ("leaky_relu", (Activation?)new LeakyRelu(0.2)));
             var y = F.BatchNorm(
                 call["input"], call.Optional("running_mean"), call.Optional("running_var"), call.Optional("weight"), call.Optional("bias"),
-                call.Flag("training"), activation: activation, residual: call.Optional("residual"));
+                call.Flag("training"), activation: activation, residual: call.Optional("residual"), channelsLast: call.Flag("channels_last"));
             List<NamedTensor> outputs = [new("output", y.Output)];
             // A gradient through the statistics would take the decomposition in place of the backward kernel.
             if (y.RunningMean is { } mean) outputs.Add(new("running_mean", F.Detach(mean)));
@@ -31,10 +31,12 @@ internal static class KernelSamples
         Samples =
         [
             Norm([2, 4]), Norm([33, 7], "relu"), Norm([130, 16], "relu"), Norm([128, 72], "silu", residual: true), Norm([128, 40], "leaky_relu", bare: true),
-            // Not held in registers: 512 threads, 8 channels per slice, 16 positions per thread make 4096 rows forward and 2048 backward.
-            Norm([2100, 8], "relu"), Norm([4200, 9], "silu"),
+            // More rows than the registers of one block hold, and than a cluster's.
+            Norm([2100, 8], "relu"), Norm([8200, 9], "silu"),
             Norm([3, 5, 4, 4], "relu", residual: true), Norm([2, 3, 5, 7]), Norm([5, 2, 32, 36], "silu"), Norm([4, 2, 66, 64], "relu", residual: true),
             Norm([5, 12], "relu", training: false), Norm([700, 12], "silu", training: false, residual: true), Norm([2, 3, 16, 16], "relu", training: false),
+            Norm([4, 5, 6, 24], "relu", residual: true, channelsLast: true), Norm([3, 2, 5, 7], "silu", residual: true, channelsLast: true),
+            Norm([5, 4, 12], "relu", training: false, channelsLast: true),
         ],
     };
 
@@ -238,12 +240,13 @@ internal static class KernelSamples
         Attributes = { ["normalized_shape"] = length },
     };
 
-    private static OpSample Norm(int[] shape, string activation = "identity", bool bare = false, bool residual = false, bool training = true)
+    private static OpSample Norm(int[] shape, string activation = "identity", bool bare = false, bool residual = false, bool training = true, bool channelsLast = false)
     {
-        var channels = shape[1];
+        var channels = channelsLast ? shape[^1] : shape[1];
         var sample = new OpSample { ["input"] = Sample.Uniform(-2, 5, shape) };
         sample.Attributes["activation"] = activation;
         sample.Attributes["training"] = training;
+        sample.Attributes["channels_last"] = channelsLast;
         if (residual) sample["residual"] = Sample.Normal(shape);
         if (bare) return sample;
         sample["weight"] = Sample.Normal(channels);
