@@ -201,8 +201,10 @@ DEVICE bool channel_sums(S (&sums)[K][kOwn], const Walk& walk, S* partial, u32* 
     if (walk.leads()) {
 #pragma unroll
         for (int k = 0; k < K; ++k) {
+            Vec<S, kOwn> own;
 #pragma unroll
-            for (int c = 0; c < kOwn; ++c) partial[(blockIdx.y * K + k) * walk.channels + walk.channel + c] = sums[k][c];
+            for (int c = 0; c < kOwn; ++c) own[c] = sums[k][c];
+            store(partial + (blockIdx.y * K + k) * walk.channels + walk.channel, own);
         }
     }
     if (!is_last_block(counters + blockIdx.x, static_cast<u32>(pieces))) return false;
@@ -215,8 +217,9 @@ DEVICE bool channel_sums(S (&sums)[K][kOwn], const Walk& walk, S* partial, u32* 
     for (i64 piece = walk.lane; walk.valid && piece < pieces; piece += kLanes) {
 #pragma unroll
         for (int k = 0; k < K; ++k) {
+            const auto own = load<kOwn>(partial + (piece * K + k) * walk.channels + walk.channel);
 #pragma unroll
-            for (int c = 0; c < kOwn; ++c) sums[k][c] += partial[(piece * K + k) * walk.channels + walk.channel + c];
+            for (int c = 0; c < kOwn; ++c) sums[k][c] += own[c];
         }
     }
     block_channel_sums(sums);

@@ -33,7 +33,7 @@ internal static class BiasActLauncher
         }
 
         var byChannel = op.Bias || op.Counts;
-        if (Plan(limits, x, byChannel ? op.Dim : null, vectors) is not { } walk) return null;
+        if (Plan(limits, x, byChannel ? op.Dim : null, op.Counts ? 2 : 0, vectors) is not { } walk) return null;
         Operand[] operands =
         [
             Operand.Out(0), Operand.Out(1, op.Counts), Operand.Out(2, op.Counts), op.Counts ? Operand.Scratch() : Operand.None,
@@ -69,7 +69,7 @@ internal static class BiasActLauncher
         }
 
         Tensor[] vectors = hasValue ? [node.Inputs[0], node.Inputs[1]] : [node.Inputs[0]];
-        if (Plan(limits, dy, op.Bias ? op.Dim : null, vectors) is not { } walk) return null;
+        if (Plan(limits, dy, op.Bias ? op.Dim : null, 1, vectors) is not { } walk) return null;
         Operand[] operands =
         [
             Operand.Out(0), Operand.Out(1, op.Bias), op.Bias ? Operand.Scratch() : Operand.None, op.Bias ? Operand.Counter : Operand.None, .. inputs,
@@ -82,8 +82,8 @@ internal static class BiasActLauncher
         };
     }
 
-    private static ElementWalk? Plan(CudaLimits limits, TensorType x, int? dim, Tensor[] vectors) => dim is { } axis
-        ? ElementWalk.OverChannels(limits, x, axis, vectors)
+    private static ElementWalk? Plan(CudaLimits limits, TensorType x, int? dim, int sums, Tensor[] vectors) => dim is { } axis
+        ? ElementWalk.OverChannels(limits, x, axis, sums, vectors)
         : ElementWalk.Flat(limits, x.DType, x.Elements, vectors);
 
     private static KernelRequest Request(string entry, (string, string)[] defines) =>

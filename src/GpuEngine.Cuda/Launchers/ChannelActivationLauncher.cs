@@ -22,7 +22,7 @@ internal static class ChannelActivationLauncher
     private static PlannedKernel? Forward(Node node, CudaLimits limits, string name, int numbers)
     {
         var x = node.Inputs[0];
-        if (Plan(limits, x, node.Inputs[1], [x], numbers) is not { } walk) return null;
+        if (Plan(limits, x, node.Inputs[1], [x], numbers, 0) is not { } walk) return null;
         Operand[] operands = [Operand.Out(0), .. Enumerable.Range(0, 1 + numbers).Select(i => Operand.In(i))];
         return new PlannedKernel(node, new LaunchStep(Request(name + "_forward", x.DType, walk.Defines), walk.Shape, operands, walk.Sizes))
         {
@@ -33,7 +33,7 @@ internal static class ChannelActivationLauncher
     private static PlannedKernel? Backward(Node node, CudaLimits limits, string name, int numbers)
     {
         var x = node.Inputs[1];
-        if (Plan(limits, x, node.Inputs[2], [node.Inputs[0], x], numbers) is not { } walk) return null;
+        if (Plan(limits, x, node.Inputs[2], [node.Inputs[0], x], numbers, numbers) is not { } walk) return null;
         Operand[] outputs = [.. Enumerable.Range(0, 1 + numbers).Select(Operand.Out)], inputs = [.. Enumerable.Range(0, 2 + numbers).Select(i => Operand.In(i))];
         if (limits.Variant == "naive")
         {
@@ -52,13 +52,13 @@ internal static class ChannelActivationLauncher
     }
 
     /// <summary>One set of numbers for all elements is one channel.</summary>
-    private static ElementWalk? Plan(CudaLimits limits, Tensor x, Tensor number, Tensor[] vectors, int numbers)
+    private static ElementWalk? Plan(CudaLimits limits, Tensor x, Tensor number, Tensor[] vectors, int numbers, int sums)
     {
         if (x.DType is not (DType.F32 or DType.BF16) || x.Type.Elements == 0) return null;
         var most = numbers > 1 ? MostSReluChannels : int.MaxValue;
         return number.Type.Elements == 1
-            ? ElementWalk.OverChannels(limits, x.DType, 1, 1, x.Type.Elements, vectors, most)
-            : ElementWalk.OverChannels(limits, x.DType, x.Shape[0], x.Shape[1], x.Shape.Product(2, x.Rank), vectors, most);
+            ? ElementWalk.OverChannels(limits, x.DType, 1, 1, x.Type.Elements, sums, vectors, most)
+            : ElementWalk.OverChannels(limits, x.DType, x.Shape[0], x.Shape[1], x.Shape.Product(2, x.Rank), sums, vectors, most);
     }
 
     private static KernelRequest Request(string entry, DType dtype, (string, string)[] defines) =>

@@ -21,8 +21,14 @@ internal sealed record ElementWalk
     /// <summary>Blocks that keep 132 multiprocessors busy with four each.</summary>
     private const int EnoughBlocks = 528;
 
-    /// <summary>From here on rows are read 512 bytes at a time, below in pieces of a 128-byte line, which makes more blocks.</summary>
-    private const long LargeBytes = 8 << 20;
+    /// <summary>Rows are read 512 bytes at a time where that leaves enough blocks, else down to a 128-byte line.</summary>
+    private const int WidestBytes = 512, NarrowestBytes = 128;
+
+    /// <summary>
+    /// A piece has so many bytes of a tensor per channel for each sum that is kept of it: the 8 bytes of writing and reading a sum
+    /// are then 1.1 % of the three tensors of a backward pass, 1.7 % of the two of a forward pass.
+    /// </summary>
+    private const int BytesPerSum = 240;
 
     private long Outer { get; init; }
 
@@ -91,36 +97,37 @@ internal sealed record ElementWalk
     /// <param name="limits">The device.</param>
     /// <param name="x">[outer..., channels, length...].</param>
     /// <param name="dim">The channel axis.</param>
+    /// <param name="sums">Sums per channel that the kernel makes.</param>
     /// <param name="tensors">What is accessed in vectors.</param>
-    public static ElementWalk? OverChannels(CudaLimits limits, TensorType x, int dim, IEnumerable<Tensor> tensors) => OverChannels(
-        limits, x.DType, x.Shape.Product(0, dim), x.Shape[dim], x.Shape.Product(dim + 1, x.Shape.Rank), tensors);
+    public static ElementWalk? OverChannels(CudaLimits limits, TensorType x, int dim, int sums, IEnumerable<Tensor> tensors) => OverChannels(
+        limits, x.DType, x.Shape.Product(0, dim), x.Shape[dim], x.Shape.Product(dim + 1, x.Shape.Rank), sums, tensors);
 
-    /// <inheritdoc cref="OverChannels(CudaLimits, TensorType, int, IEnumerable{Tensor})"/>
+    /// <summary>The walk along channels; null beyond what the kernels index.</summary>
     public static ElementWalk? OverChannels(
-        CudaLimits limits, DType dtype, long outer, long channels, long length, IEnumerable<Tensor> tensors, int mostColumns = int.MaxValue)
+        CudaLimits limits, DType dtype, long outer, long channels, long length, int sums, IEnumerable<Tensor> tensors, int mostColumns = int.MaxValue)
     {
         var columns = length == 1;
         var vector = VectorWidth.Dividing(dtype, columns ? channels : length, tensors);
         if (columns) vector = Math.Min(vector, mostColumns);
         var positions = columns ? outer : outer * (length / vector);
         if (positions > int.MaxValue || channels > int.MaxValue) return null;
-        var unroll = limits.Tuned("unroll", DefaultUnroll);
+        var (unroll, threads, enough) = (limits.Tuned("unroll", DefaultUnroll), 256, limits.Tuned("blocks", EnoughBlocks));
+        while (!columns && threads > WarpSize && positions <= threads / 2) threads /= 2;
+        threads = limits.Tuned("threads", threads);
+        var fewest = (long)BytesPerSum * sums / dtype.Size() / (columns ? 1 : vector);
+        // A block that has not even two turns of its threads costs more than it brings.
+        long Most(int groups) => Math.Max(1, positions / Math.Max(fewest, 2L * (threads / groups) * unroll));
+        long SlicesOf(int groups) => columns ? (channels + (groups * vector) - 1) / (groups * vector) : channels;
         var groups = 1;
         if (columns)
         {
-            var widest = outer * channels * dtype.Size() >= LargeBytes ? 512 : 128;
-            while (groups < WarpSize && groups * vector < channels && groups * vector * dtype.Size() < widest) groups *= 2;
+            while (groups < WarpSize && groups * vector < channels && groups * vector * dtype.Size() < WidestBytes) groups *= 2;
+            while (groups * vector * dtype.Size() > NarrowestBytes && SlicesOf(groups) * Most(groups) < enough / 2) groups /= 2;
             groups = limits.Tuned("groups", groups);
         }
 
-        var threads = 256;
-        while (!columns && threads > WarpSize && positions <= threads / 2) threads /= 2;
-        threads = limits.Tuned("threads", threads);
-        var lanes = threads / groups;
-        var slices = columns ? (channels + (groups * vector) - 1) / (groups * vector) : channels;
-        // A block that has not even two turns of its threads costs more than it brings.
-        var most = Math.Max(1, positions / (2L * lanes * unroll));
-        var pieces = Math.Clamp((limits.Tuned("blocks", EnoughBlocks) + slices - 1) / slices, 1, Math.Min(most, ushort.MaxValue));
+        var (lanes, slices) = (threads / groups, SlicesOf(groups));
+        var pieces = Math.Clamp((enough + slices - 1) / slices, 1, Math.Min(Most(groups), ushort.MaxValue));
         var piece = ((positions + pieces - 1) / pieces + lanes - 1) / lanes * lanes;
         return new ElementWalk
         {

@@ -68,6 +68,9 @@ public sealed class DevicePrimitiveTests(DeviceUnderTest under) : IClassFixture<
         ["matmul batched"] = t => F.MatMul(X(t, 3, 5, 4), Y(t, 3, 5, 7), true),
         ["matmul of nothing"] = t => F.MatMul(X(t, 3, 0), Y(t, 0, 5)),
         ["linear"] = t => F.Linear(X(t, 3, 17), Y(t, 18, 17), X(t, 18)),
+        ["linear relu"] = t => new LinearOp(true, new Relu()).Apply(X(t, 3, 17), Y(t, 18, 17), X(t, 18)).Outputs[0],
+        ["linear residual"] = t => new LinearOp(true, null, true).Apply(X(t, 3, 17), Y(t, 18, 17), X(t, 18), Y(t, 3, 18)).Outputs[0],
+        ["linear residual relu"] = t => new LinearOp(false, new Relu(), true).Apply(X(t, 3, 17), Y(t, 18, 17), Y(t, 3, 18)).Outputs[0],
         ["convolution"] = t => F.Convolution(X(t, Plane), Y(t, 4, 3, 3, 3), new ConvGeometry([1, 2], [1, 0], [1, 1], 1)),
         ["convolution groups"] = t => F.Convolution(X(t, 2, 4, 7, 6), Y(t, 6, 2, 2, 3), new ConvGeometry([2, 1], [0, 2], [2, 1], 2)),
         ["convolution_input"] = t => F.ConvolutionInput(X(t, 2, 6, 3, 8), Y(t, 6, 2, 2, 3), [2, 4, 7, 6], new ConvGeometry([2, 1], [0, 2], [2, 1], 2)),
@@ -119,6 +122,9 @@ public sealed class DevicePrimitiveTests(DeviceUnderTest under) : IClassFixture<
     [Theory]
     [InlineData("linear", DType.F32)]
     [InlineData("linear", DType.BF16)]
+    [InlineData("linear relu", DType.F32)]
+    [InlineData("linear residual", DType.BF16)]
+    [InlineData("linear residual relu", DType.F32)]
     [InlineData("convolution", DType.F32)]
     [InlineData("convolution_input", DType.BF16)]
     [InlineData("convolution_weight", DType.F64)]
@@ -129,6 +135,25 @@ public sealed class DevicePrimitiveTests(DeviceUnderTest under) : IClassFixture<
         using var evaluation = new Evaluation(under.Shared, [new("y", Cases[name](dtype))]);
         Assert.Contains(
             ((CudaExecutable)evaluation.Executable).Kernels, k => k is CudnnConvolution { UsesCudnn: true } or CublasProduct { UsesEpilogue: true });
+    }
+
+    [Theory]
+    [InlineData("linear", DType.F32)]
+    [InlineData("linear relu", DType.BF16)]
+    [InlineData("linear residual", DType.F32)]
+    [InlineData("linear residual relu", DType.F32)]
+    public void A_second_launch_does_what_an_epilogue_does(string name, DType dtype)
+    {
+        var limits = under.Shared.Limits;
+        Assert.SkipUnless(limits.HasCublasLt, "cuBLASLt is not installed.");
+        var node = Cases[name](dtype).Node;
+        var random = new System.Random(1);
+        double[][] inputs = [.. node.Inputs.Select(t => Enumerable.Range(0, (int)t.Type.Elements).Select(_ => Math.Round(random.NextDouble() * 16 - 8) / 4).ToArray())];
+        using var one = CudaKernels.Create(node, limits)!;
+        using var two = CudaKernels.Create(node, limits with { HasCublasLt = false })!;
+        // Quarters up to 2, 17 products: every sum is exact in f32, so one rounding to bf16 and two differ by less than two units.
+        var (expected, actual) = (KernelRun.Outputs(under.Shared, one, inputs)[0], KernelRun.Outputs(under.Shared, two, inputs)[0]);
+        Assert.All(expected.Zip(actual), p => Assert.Equal(p.First, p.Second, dtype == DType.F32 ? 0 : Math.Abs(p.First) / 64));
     }
 
     private static void Compare(string name, DType dtype, IDevice device)
