@@ -8,9 +8,13 @@ namespace GpuEngine.Bench;
 /// <summary>
 /// What a launch costs the host: through the runtime (arguments packed, context and module checked, name noted) and the driver's call
 /// alone with everything prepared, on the simulator with a kernel that does nothing. The difference is our own share; the goal is at most
-/// 1 us and 0 bytes. 14 arguments are what the widest norm kernel takes.
+/// 1 us and 0 bytes. 14 arguments are what the widest norm kernel takes. On a shared machine the shortest iteration is the one to read.
 /// </summary>
 [InProcess]
+[IterationTime(20)]
+[WarmupCount(10)]
+[IterationCount(200)]
+[MinColumn]
 [MemoryDiagnoser]
 public unsafe class LaunchBench : IDisposable
 {
