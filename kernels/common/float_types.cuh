@@ -26,6 +26,17 @@ DEVICE u16 float_to_bf16(float value) {
 #endif
 }
 
+// Two at a time, the first in the low half: one instruction instead of three.
+DEVICE u32 floats_to_bf16_pair(float low, float high) {
+#ifdef __CUDASIM__
+    return static_cast<u32>(float_to_bf16(high)) << 16 | float_to_bf16(low);
+#else
+    u32 bits;
+    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(bits) : "f"(high), "f"(low));
+    return bits;
+#endif
+}
+
 DEVICE float f16_to_float(u16 bits) {
 #ifdef __CUDASIM__
     const u32 sign = static_cast<u32>(bits & 0x8000u) << 16;

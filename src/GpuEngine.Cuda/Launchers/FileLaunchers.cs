@@ -24,6 +24,7 @@ internal static class FileLaunchers
         CudaKernels.Register<RmsPropOp>(OptimizerLauncher.Create);
         CudaKernels.Register<AdagradOp>(OptimizerLauncher.Create);
         CudaKernels.Register<ClipGradNormOp>(ClipGradNormLauncher.Create);
+        CudaKernels.Register<ClippedStepOp>(ClippedStepLauncher.Create);
         CudaKernels.Register<DropoutOp>(DropoutLauncher.Create);
         CudaKernels.Register<SoftmaxOp>(SoftmaxLauncher.Forward);
         CudaKernels.Register<SoftmaxBackwardOp>(SoftmaxLauncher.Backward);
