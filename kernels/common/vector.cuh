@@ -89,10 +89,9 @@ DEVICE Vec<float, N> to_float(const Vec<T, N>& v) {
 template <class T, int N>
 DEVICE Vec<T, N> from_float(const Vec<float, N>& v) {
     Vec<T, N> r;
-    if (is_same<T, bf16>::value && N % 2 == 0) {
-        u32* const pairs = reinterpret_cast<u32*>(&r);
+    if constexpr (is_same<T, bf16>::value && N % 2 == 0) {
 #pragma unroll
-        for (int i = 0; i < N / 2; ++i) pairs[i] = floats_to_bf16_pair(v[2 * i], v[2 * i + 1]);
+        for (int i = 0; i < N / 2; ++i) reinterpret_cast<u32*>(&r)[i] = floats_to_bf16_pair(v[2 * i], v[2 * i + 1]);
         return r;
     }
 #pragma unroll

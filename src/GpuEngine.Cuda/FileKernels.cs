@@ -128,14 +128,6 @@ internal static class FileKernels
             "T* dx, T* dt_r, T* da_r, T* dt_l, T* da_l, const T* dy, const T* x, const T* t_r, const T* a_r, const T* t_l, " +
             "const T* a_l, i64 outer, i64 channels, i64 length",
             Channels()),
-        Kernel(
-            "clip_grad_norm.cu", "clip_grad_norm_sum", "sum of squares of one gradient", "clip_grad_norm",
-            "double* partial, const T* grad, i64 count",
-            Storage()),
-        Kernel(
-            "clip_grad_norm.cu", "clip_grad_norm_finish", "norm, clip factor and finite flag", "clip_grad_norm",
-            "float* norm, float* factor, u8* finite, const double* partial, i64 partials",
-            Storage()),
         .. LossKernels.All,
         Kernel(
             "dropout.cu", "dropout_naive", "one element per thread: the second oracle", "dropout",
@@ -211,25 +203,7 @@ internal static class FileKernels
             "float* dweight, float* dbias, const T* dy, const T* x, const float* mean, const float* invstd, const P* weight, " +
             "const P* bias, i64 batch, i64 positions, i64 channels, i64 width",
             RowKernels.Slices("naive", true)),
-        Kernel(
-            "optimizers.cu", "optimizer_step_0", "a step of a rule without state", "sgd",
-            "P* param, const P* old_param, const G* grad, const Rate* lr, const i64* step, const float* clip, i64 count",
-            Steps("Sgd", ("MOMENTUM", "0.0"))),
-        Kernel(
-            "optimizers.cu", "optimizer_step_1", "a step of a rule with one state", "sgd",
-            "P* param, S* state0, const P* old_param, const G* grad, const S* old_state0, const Rate* lr, " +
-            "const i64* step, const float* clip, i64 count",
-            Steps("Sgd", ("MOMENTUM", "0.9"))),
-        Kernel(
-            "optimizers.cu", "optimizer_step_2", "a step of a rule with two states", "adam",
-            "P* param, S* state0, S* state1, const P* old_param, const G* grad, const S* old_state0, " +
-            "const S* old_state1, const Rate* lr, const i64* step, const float* clip, i64 count",
-            Steps("Adam", ("AMSGRAD", "0"))),
-        Kernel(
-            "optimizers.cu", "optimizer_step_3", "a step of a rule with three states", "adam",
-            "P* param, S* state0, S* state1, S* state2, const P* old_param, const G* grad, const S* old_state0, " +
-            "const S* old_state1, const S* old_state2, const Rate* lr, const i64* step, const float* clip, i64 count",
-            Steps("Adam", ("AMSGRAD", "1"))),
+        .. OptimizerKernels.All,
         Kernel(
             "row_norm.cu", "row_norm_forward", "layer, group, instance and rms norm of rows held in registers", "layer_norm",
             "T* y, float* mean, float* invstd, const T* x, const P* weight, const P* bias, i64 rows, i64 groups, " +
@@ -303,7 +277,7 @@ internal static class FileKernels
     private static KernelVariant[] Elements() =>
         [.. new[] { DType.F32, DType.F64, DType.BF16, DType.I32, DType.I64, DType.U8 }.Select(dtype => Variant("", dtype))];
 
-    private static KernelVariant[] Storage() =>
+    internal static KernelVariant[] Storage() =>
     [
         Variant("", DType.F32, Width(DType.F32)), Variant("", DType.BF16, Width(DType.BF16)), Variant("unaligned", DType.F32, Define("VECTOR", 1)),
     ];
@@ -395,11 +369,5 @@ internal static class FileKernels
             Variant("warp", dtype, Width(dtype), Define("HELD", 8)), Variant("block log", dtype, Width(dtype), Define("LANES", 512), Define("THREADS", 512), Define("HELD", 8), Define("LOG", 1)),
             Variant("short", dtype, Define("VECTOR", 1), Define("LANES", 8), Define("HELD", 3)),
         }),
-    ];
-
-    private static KernelVariant[] Steps(string rule, (string, string) option) =>
-    [
-        new($"{rule} f32", [("RULE", rule), option]),
-        new($"{rule} bf16 clipped", [("RULE", rule), option, ("PARAM_DTYPE", "bf16"), ("GRAD_DTYPE", "bf16"), Define("VECTOR", 8), Define("CLIPPED", 1)]),
     ];
 }

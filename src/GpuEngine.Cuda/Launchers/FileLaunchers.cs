@@ -26,6 +26,7 @@ internal static class FileLaunchers
         CudaKernels.Register<ClipGradNormOp>(ClipGradNormLauncher.Create);
         CudaKernels.Register<BiasActOp>(BiasActLauncher.Forward);
         CudaKernels.Register<BiasActBackwardOp>(BiasActLauncher.Backward);
+        CudaKernels.Register<ClippedStepOp>(ClippedStepLauncher.Create);
         CudaKernels.Register<DropoutOp>(DropoutLauncher.Create);
         CudaKernels.Register<SoftmaxOp>(SoftmaxLauncher.Forward);
         CudaKernels.Register<SoftmaxBackwardOp>(SoftmaxLauncher.Backward);

@@ -4,38 +4,60 @@ using GpuEngine.Cuda.Runtime;
 
 namespace GpuEngine.Cuda.Launchers;
 
-/// <summary>optimizers.cu: one launch per step and arena, for parameters, gradients and states in f32 or bf16.</summary>
+/// <summary>
+/// optimizers.cu: one launch per step and arena, for parameters, gradients and states in f32 or bf16. Variants: "naive" (one element per
+/// access). Tunable: "threads", "waves" (of the grid over the device), "blocks" (per multiprocessor, which bounds the registers), "stream"
+/// (1: loads and stores that do not displace what the cache keeps).
+/// </summary>
 internal static class OptimizerLauncher
 {
-    private const int Threads = 256;
-
     public static CudaKernel? Create(Node node, CudaLimits limits)
     {
         var op = (OptimizerOp)node.Op;
         var states = op.StateNames.Count;
         var param = node.Inputs[0];
         var tensors = node.Inputs.Take(2 + states).ToArray();
-        var (rate, clip) = (node.Inputs[2 + states], op.Clip ? node.Inputs[^1] : null);
-        if (tensors.Any(t => t.DType is not (DType.F32 or DType.BF16)) || param.Type.Elements == 0) return null;
-        if (tensors.Skip(2).Any(t => t.DType != tensors[2].DType) || clip is { DType: not DType.F32 } || Rule(op) is not { } rule) return null;
-        // As many elements as 16 bytes hold of the narrowest, so that every access is at least that wide.
-        var vector = tensors.Max(t => VectorWidth.Any(t.DType, tensors));
-        (string, string)[] defines =
-        [
-            KernelRequest.Define("PARAM_DTYPE", param.DType), KernelRequest.Define("GRAD_DTYPE", tensors[1].DType),
-            KernelRequest.Define("STATE_DTYPE", states > 0 ? tensors[2].DType : DType.F32), KernelRequest.Define("RATE_DTYPE", rate.DType),
-            Flag("CLIPPED", op.Clip), Flag("MAXIMIZE", op.Maximize), KernelRequest.Define("VECTOR", vector), .. rule,
-        ];
+        var clip = op.Clip ? node.Inputs[^1] : null;
+        if (clip is { DType: not DType.F32 } || Defines(op, tensors, node.Inputs[2 + states].DType, limits) is not { } defines) return null;
+        var vector = Vector(op, tensors, limits);
+        var threads = limits.Tuned("threads", 256);
         var count = param.Type.Elements;
         Operand[] operands =
         [
-            .. Enumerable.Range(0, 1 + states).Select(Operand.Out), .. Enumerable.Range(0, 4 + states).Select(i => Operand.In(i)),
+            .. Enumerable.Range(0, 1 + states).Select(Operand.Out), Operand.Out(1 + states, op.Copy), .. Enumerable.Range(0, 4 + states).Select(i => Operand.In(i)),
             Operand.In(node.Inputs.Count - 1, op.Clip),
         ];
-        var blocks = limits.Blocks((count + vector - 1) / vector, Threads);
+        defines =
+        [
+            .. defines, Flag("CLIPPED", op.Clip), KernelRequest.Define("THREADS", threads),
+            KernelRequest.Define("BLOCKS", limits.Tuned("blocks", vector > 4 ? Math.Max(1, 1024 / threads) : 1)), KernelRequest.Define("STREAM", limits.Tuned("stream", 0)),
+        ];
+        var blocks = limits.Blocks((count + vector - 1) / vector, threads, limits.Tuned("waves", 4));
         return new PlannedKernel(node, new LaunchStep(
             new KernelRequest("optimizers.cu", string.Create(CultureInfo.InvariantCulture, $"optimizer_step_{states}")) { Defines = defines },
-            new LaunchShape(new Dim3((uint)blocks), new Dim3(Threads)), operands, [count]));
+            new LaunchShape(new Dim3((uint)blocks), new Dim3((uint)threads)), operands, [count]));
+    }
+
+    /// <summary>
+    /// As many elements as 16 bytes hold of the narrowest type, so that every access is at least that wide; one where an address may be odd.
+    /// </summary>
+    internal static int Vector(OptimizerOp op, Tensor[] tensors, CudaLimits limits)
+    {
+        if (limits.Variant == "naive" || tensors.Any(t => VectorWidth.Any(t.DType, [t]) == 1)) return 1;
+        return op.Copy ? 8 : tensors.Max(t => VectorWidth.Any(t.DType, [t]));
+    }
+
+    /// <summary>Types, vector and rule of a step on param, grad and states; null where the kernels do not fit.</summary>
+    internal static (string, string)[]? Defines(OptimizerOp op, Tensor[] tensors, DType rate, CudaLimits limits)
+    {
+        if (tensors.Any(t => t.DType is not (DType.F32 or DType.BF16)) || tensors[0].Type.Elements == 0) return null;
+        if (tensors.Skip(2).Any(t => t.DType != tensors[2].DType) || Rule(op) is not { } rule) return null;
+        return
+        [
+            KernelRequest.Define("PARAM_DTYPE", tensors[0].DType), KernelRequest.Define("GRAD_DTYPE", tensors[1].DType),
+            KernelRequest.Define("STATE_DTYPE", tensors.Length > 2 ? tensors[2].DType : DType.F32), KernelRequest.Define("RATE_DTYPE", rate),
+            Flag("MAXIMIZE", op.Maximize), Flag("COPY", op.Copy), KernelRequest.Define("VECTOR", Vector(op, tensors, limits)), .. rule,
+        ];
     }
 
     /// <summary>The rule and its options; doubles, from which the kernel derives f32 constants as the decomposition does.</summary>
@@ -63,9 +85,9 @@ internal static class OptimizerLauncher
         _ => null,
     };
 
-    private static (string, string) Flag(string name, bool value) => KernelRequest.Define(name, value ? 1 : 0);
+    internal static (string, string) Flag(string name, bool value) => KernelRequest.Define(name, value ? 1 : 0);
 
-    private static (string, string) Number(string name, double value)
+    internal static (string, string) Number(string name, double value)
     {
         var text = value.ToString("R", CultureInfo.InvariantCulture);
         return (name, text.Contains('.') || text.Contains('E') ? text : text + ".0");

@@ -40,16 +40,7 @@ public sealed class TrainStep
 
         Gradients = model.GradientsOf(lossTensor, trace);
         var gradients = PackByGroup(clipping.Value);
-        Tensor? factor = null;
-        if (clipping.Norm is { } limit)
-        {
-            var clip = F.ClipGradNorm(gradients, limit);
-            factor = clip.Factor;
-            outputs.Add(new(GradNorm, clip.TotalNorm));
-        }
-
-        for (var i = 0; i < gradients.Count; i++)
-            updates.AddRange(Update(model.Groups[i], gradients[i], optimizer, lr, factor));
+        updates.AddRange(OptimizerStep(optimizer, gradients, lr, clipping.Norm, outputs));
         updates.Add(new(Step, Step.Value + F.Literal(Shape.Scalar, DType.I64, 1)));
         updates.Add(new(Generator, Generator.Value + F.Literal([2], DType.I64, 0, 1)));
         updates.Add(new(LossSum, LossSum.Value + F.Cast(lossTensor, DType.F64)));
@@ -104,14 +95,40 @@ public sealed class TrainStep
         return result;
     }
 
-    private List<VariableUpdate> Update(ParameterGroup group, Tensor gradient, Optimizer optimizer, Tensor lr, Tensor? clip)
+    private List<VariableUpdate> OptimizerStep(Optimizer optimizer, List<Tensor> gradients, Tensor lr, double? limit, List<NamedTensor> outputs)
     {
-        var variables = optimizer.StateNames.ToDictionary(
-            name => name, name => new Variable($"{name}.{group.Name}", DType.F32, group.Arena.Type.Shape, MemoryClass.Optimizer));
-        foreach (var (name, variable) in variables) _state.Add((group, name, variable, optimizer.InitialState(name)));
-        var current = variables.ToDictionary(v => v.Key, v => v.Value.Value);
+        var groups = Model.Groups.Select((group, i) => (Group: group, Step: Group(group, gradients[i], optimizer))).ToArray();
         using var scope = Scope.Enter("optimizer");
-        var update = optimizer.Record(group.Arena.Value, gradient, current, lr, Step.Value, clip, group.Decays);
-        return [new(group.Arena, update.Param), .. update.State.Select(s => new VariableUpdate(variables[s.Key], s.Value))];
+        IReadOnlyList<OptimizerUpdate> steps;
+        if (limit is { } norm)
+        {
+            var clipped = optimizer.RecordClipped([.. groups.Select(g => g.Step)], lr, Step.Value, norm);
+            outputs.Add(new(GradNorm, clipped.Clip.TotalNorm));
+            steps = clipped.Groups;
+        }
+        else
+        {
+            steps = [.. groups.Select(g => optimizer.Record(g.Step.Param, g.Step.Grad, g.Step.State, lr, Step.Value, null, g.Step.Decays))];
+        }
+
+        return
+        [
+            .. groups.SelectMany((g, i) => _state.Where(s => s.Item1 == g.Group).Select(s => new VariableUpdate(s.Item3, steps[i].State[s.Item2]))
+                .Prepend(new VariableUpdate(g.Group.Arena, steps[i].Param))),
+        ];
+    }
+
+    /// <summary>A group with variables for its state.</summary>
+    private StepGroup Group(ParameterGroup group, Tensor gradient, Optimizer optimizer)
+    {
+        var state = new Dictionary<string, Tensor>();
+        foreach (var name in optimizer.StateNames)
+        {
+            var variable = new Variable($"{name}.{group.Name}", DType.F32, group.Arena.Type.Shape, MemoryClass.Optimizer);
+            _state.Add((group, name, variable, optimizer.InitialState(name)));
+            state[name] = variable.Value;
+        }
+
+        return new StepGroup(group.Arena.Value, gradient, state, group.Decays);
     }
 }

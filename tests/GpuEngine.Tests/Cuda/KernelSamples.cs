@@ -67,6 +67,36 @@ internal static class KernelSamples
 
     private static readonly OpSpec Sgd = Optimizer("sgd", ["momentum_buffer"], 4100);
 
+    /// <summary>Norm, clipping and step as one op, with and without a second group that has no decay.</summary>
+    private static readonly OpSpec ClippedStep = new("clipped_step", "clipping and step of all parameters")
+    {
+        Arguments = [new("param"), new("grad"), new("first"), new("second"), new("bias", Optional: true), new("bias_grad", Optional: true)],
+        Attributes = [new("rule", "adamw", ""), new("max_norm", 1.0, ""), new("segments", new[] { 0 }, "")],
+        Differentiable = false,
+        Build = call =>
+        {
+            var rule = call.Choice("rule", ("adamw", (OptimizerOp)new AdamOp(WeightDecay: 0.1, Decoupled: true)), ("sgd", new SgdOp(0.9, WeightDecay: 0.1)), ("plain", new SgdOp()));
+            StepGroup Group(Tensor param, Tensor grad, bool decays) => new(
+                param, grad, rule.StateNames.Select((n, i) => (n, i == 0 ? call["first"] : call["second"])).ToDictionary(p => p.n, p => F.Narrow(p.Item2, 0, 0, param.Shape[0])), decays);
+            List<StepGroup> groups = [Group(call["param"], call["grad"], true)];
+            if (call.Optional("bias") is { } bias) groups.Add(Group(bias, call.Optional("bias_grad")!, false));
+            var segments = call.Integers("segments");
+            var step = ClippedStepOp.Record(
+                rule, groups, F.Scalar(0.1, DType.F64), F.Scalar(3, DType.I64), call.Number("max_norm"), segments: segments.Count > 1 ? segments : default);
+            return
+            [
+                .. step.Groups.SelectMany((g, i) => g.State.Select(p => new NamedTensor($"{p.Key}_{i}", p.Value)).Prepend(new($"param_{i}", g.Param))),
+                new("norm", step.Clip.TotalNorm), new("factor", step.Clip.Factor), new("finite", step.Clip.IsFinite),
+                .. step.Clip.Segments is { } s ? new NamedTensor[] { new("squares", s.Squares), new("segment_finite", s.IsFinite) } : [],
+            ];
+        },
+        Samples =
+        [
+            Clipped(1), Clipped(4099), Clipped(9000, 37), Clipped(4100, 5, ("rule", "sgd")), Clipped(300, 0, ("rule", "plain"), ("max_norm", 1000.0)),
+            Clipped(9000, 40, ("segments", new[] { 0, 16, 5000, 9000, 9024 })),
+        ],
+    };
+
     private static readonly OpSpec LayerNorm = OpCatalog.Find("layer_norm") with
     {
         Samples = [Rows(7, 3), Rows(9, 130), Rows(3, 2052), Rows(2, 9000), Rows(300, 64)],
@@ -188,7 +218,7 @@ internal static class KernelSamples
 
     private static readonly OpSpec[] Forward =
     [
-        BatchNorm, BiasAct, BiasActCounts, PRelu, SRelu, Maxout, CrossEntropy, CrossEntropyWithGradient, LayerNorm, Softmax, LogSoftmax, Adam, Sgd, Transpose, Unaligned,
+        BatchNorm, BiasAct, BiasActCounts, PRelu, SRelu, Maxout, CrossEntropy, CrossEntropyWithGradient, LayerNorm, Softmax, LogSoftmax, Adam, Sgd, ClippedStep, Transpose, Unaligned,
         OpCatalog.Find("dropout") with { Samples = [new() { ["input"] = Sample.Normal(4099), Attributes = { ["p"] = 0.3, ["seed"] = 7 } }] },
         OpCatalog.Find("clip_grad_norm") with { Samples = [new() { ["grad"] = Sample.Normal(70001), Attributes = { ["max_norm"] = 2.0 } }] },
         .. Activations.All.Where(s => s.Name != "identity").Select(s => s with { Samples = [new() { ["input"] = Sample.Uniform(-9, 9, 1) }, new() { ["input"] = Sample.Normal(4099) }] }),
@@ -277,6 +307,20 @@ internal static class KernelSamples
     {
         Samples = [.. sizes.Select(size => Step(size, states))],
     };
+
+    private static OpSample Clipped(int size, int biases = 0, params (string Name, object Value)[] attributes)
+    {
+        var sample = new OpSample
+        {
+            ["param"] = Sample.Normal(size),
+            ["grad"] = Sample.Normal(size),
+            ["first"] = Sample.Normal(size),
+            ["second"] = Sample.Uniform(0.5, 1, size),
+        };
+        if (biases > 0) (sample["bias"], sample["bias_grad"]) = (Sample.Normal(biases), Sample.Normal(biases));
+        foreach (var (name, value) in attributes) sample.Attributes[name] = value;
+        return sample;
+    }
 
     private static OpSample Step(int size, string[] states)
     {
