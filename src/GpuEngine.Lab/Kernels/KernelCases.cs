@@ -144,9 +144,7 @@ public static class KernelCases
             var x = F.Input("x", dtype, s);
             Shape channels = [s[channelsLast ? s.Rank - 1 : 1]];
             var (weight, bias) = (F.Input("weight", dtype, channels), F.Input("bias", dtype, channels));
-            var y = channelsLast
-                ? F.Permute(F.GroupNorm(F.Permute(x, [0, 3, 1, 2]), groups, weight, bias, activation: activation), [0, 2, 3, 1])
-                : F.GroupNorm(x, groups, weight, bias, activation: activation);
+            var y = F.GroupNorm(x, groups, weight, bias, activation: activation, channelsLast: channelsLast);
             return Streaming(pass, y, x, weight, bias);
         })
         {
@@ -171,12 +169,12 @@ public static class KernelCases
     private static KernelCase CrossEntropy(int row, Shape shape, DType dtype, Pass pass) => new(row, "cross_entropy", shape, dtype, pass, "cross_entropy", s =>
     {
         var (x, target) = (F.Input("x", dtype, s), F.Input("target", DType.I64, [s[0]]));
-        var loss = F.CrossEntropy(x, target);
+        var (loss, together) = (F.CrossEntropy(x, target), F.CrossEntropyWithGradient(x, target));
         IReadOnlyList<NamedTensor> outputs = pass switch
         {
             Pass.Forward => [new("loss", loss)],
             Pass.Backward => BackwardPass.Of(loss, x),
-            _ => [new("loss", loss), new("dx", Autodiff.Gradients(loss, [x])[0])],
+            _ => [new("loss", together.Loss), new("dx", together.Gradient), new("correct", together.Correct)],
         };
         return new CaseProgram(outputs, (pass == Pass.Forward ? 1 : 2) * x.Type.Bytes) { IndexLimit = s[1] };
     });
@@ -193,8 +191,7 @@ public static class KernelCases
         new(row, $"bias{Suffix(activation)}+dropout{(residual ? "+add" : "")}", shape, dtype, pass, "bias_activation_dropout", s =>
         {
             var (x, bias, add) = (F.Input("x", dtype, s), F.Input("bias", dtype, [s[1]]), residual ? F.Input("residual", dtype, s) : null);
-            var y = F.Dropout(activation.On(x + bias), 0.1, true, F.Input("generator", DType.I64, [2]), 0);
-            if (add is not null) y += add;
+            var y = F.BiasAct(x, bias, activation, new DropoutOp(0.1, 0), F.Input("generator", DType.I64, [2]), add).Output;
             return pass == Pass.Forward
                 ? new CaseProgram([new("y", y)], (residual ? 3 : 2) * x.Type.Bytes)
                 : new CaseProgram(BackwardPass.Of(y, x, bias), 3 * x.Type.Bytes);
@@ -224,9 +221,11 @@ public static class KernelCases
             Variable Arena(string name, MemoryClass memory) => new(name, dtype, s, memory);
             var (param, grad) = (Arena("param", MemoryClass.Weights), F.Input("grad", dtype, s));
             var state = new[] { Arena("exp_avg", MemoryClass.Optimizer), Arena("exp_avg_sq", MemoryClass.Optimizer) };
-            var update = new AdamOp(WeightDecay: 0.01, Decoupled: true).Record(
-                param.Value, grad, state.ToDictionary(v => v.Name, v => v.Value), F.Input("lr", DType.F64, []), F.Input("step", DType.I64, []),
-                clip ? F.ClipGradNorm([grad], 1).Factor : null);
+            var (rule, lr, step) = (new AdamOp(WeightDecay: 0.01, Decoupled: true), F.Input("lr", DType.F64, []), F.Input("step", DType.I64, []));
+            var values = state.ToDictionary(v => v.Name, v => v.Value);
+            var update = clip
+                ? ClippedStepOp.Record(rule, [new(param.Value, grad, values)], lr, step, 1).Groups[0]
+                : rule.Record(param.Value, grad, values, lr, step, null);
             return new CaseProgram([], (clip ? 8 : 7) * grad.Type.Bytes)
             {
                 Updates = [new(param, update.Param), .. state.Select(v => new VariableUpdate(v, update.State[v.Name]))],
