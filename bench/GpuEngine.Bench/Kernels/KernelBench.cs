@@ -146,7 +146,7 @@ internal sealed class KernelBenchRun : IDisposable
         yield return first;
 
         foreach (var variant in Variants(program)) yield return Own(c, program, variant, NoTuning) with { Copy = copy, WarmCopy = warmCopy };
-        foreach (var tuning in Tunings(choices)) yield return Own(c, program, null, tuning) with { Copy = copy, WarmCopy = warmCopy };
+        foreach (var (variant, tuning) in Asked(choices)) yield return Own(c, program, variant, tuning) with { Copy = copy, WarmCopy = warmCopy };
     }
 
     public void Dispose() => _device.Dispose();
@@ -184,12 +184,17 @@ internal sealed class KernelBenchRun : IDisposable
         return Choices(program).SelectMany(c => c.Variants).Distinct().Where(v => seen.Add(Described(program, v, NoTuning)));
     }
 
-    private IEnumerable<IReadOnlyDictionary<string, int>> Tunings(LauncherChoices[] choices) =>
-        _options.Tunings.Where(t => t.Keys.Any(k => choices.Any(c => c.Numbers.ContainsKey(k))));
+    /// <summary>The variants and tunings that were asked for by name.</summary>
+    private IEnumerable<(string? Variant, IReadOnlyDictionary<string, int> Tuning)> Asked(LauncherChoices[] choices)
+    {
+        var tunings = _options.Tunings.Where(t => t.Keys.Any(k => choices.Any(c => c.Numbers.ContainsKey(k)))).ToArray();
+        if (_options.Variant.Count == 0) return tunings.Select(t => ((string?)null, t));
+        return _options.Variant.SelectMany(v => tunings.Prepend(NoTuning).Select(t => ((string?)v, t)));
+    }
 
     private IEnumerable<KernelRequest> Requests(CaseProgram program)
     {
-        CudaPlanTarget[] targets = [_device.PlanTarget, .. Variants(program).Select(v => Target(v, NoTuning)), .. Tunings(Choices(program)).Select(t => Target(null, t))];
+        CudaPlanTarget[] targets = [_device.PlanTarget, .. Variants(program).Select(v => Target(v, NoTuning)), .. Asked(Choices(program)).Select(a => Target(a.Variant, a.Tuning))];
         return targets.SelectMany(t => Planned(program, t).Launches.SelectMany(l => t.NewKernel(l.Node).Requests));
     }
 
@@ -211,7 +216,7 @@ internal sealed class KernelBenchRun : IDisposable
     {
         var elements = (int)Math.Clamp(floor / 2 / sizeof(float), 1, int.MaxValue);
         var x = F.Input("x", DType.F32, [1, elements]);
-        var program = new CaseProgram([new("y", new CopyOp().Apply(x).Outputs[0])], floor);
+        var program = new CaseProgram([new("y", F.Relu(x))], floor);
         using var kernel = new RotatingReplay(_device, program, (long)sets * 2 * x.Type.Bytes, sets);
         var memory = Enumerable.Range(0, sets).Select(_ => _device.Context.Allocate(2 * x.Type.Bytes, "copy")).ToArray();
         try

@@ -6,7 +6,7 @@ namespace GpuEngine.Bench.Kernels;
 /// <summary>What `GpuEngine.Bench kernels` was asked for.</summary>
 internal sealed record KernelBenchOptions
 {
-    private static readonly string[] Names = ["--only", "--device", "--peer", "--python", "--variants", "--tune", "--seconds", "--within", "--json", "--list"];
+    private static readonly string[] Names = ["--only", "--device", "--peer", "--python", "--variants", "--variant", "--tune", "--seconds", "--within", "--json", "--list"];
 
     private static readonly string[] Forms = ["eager", "compiled", "cudnn", "none"];
 
@@ -22,6 +22,9 @@ internal sealed record KernelBenchOptions
     public string Python { get; init; } = "python3";
 
     public bool Variants { get; init; }
+
+    /// <summary>Variants that tunings are measured in; empty: the launcher's own.</summary>
+    public IReadOnlyList<string> Variant { get; init; } = [];
 
     /// <summary>Numbers to put in place of launchers' own, one set per row.</summary>
     public IReadOnlyList<IReadOnlyDictionary<string, int>> Tunings { get; init; } = [];
@@ -52,6 +55,7 @@ internal sealed record KernelBenchOptions
                 "--peer" => options with { Peers = [.. Value().Split(',').Select(Form).Where(f => f != "none")] },
                 "--python" => options with { Python = Value() },
                 "--variants" => options with { Variants = true },
+                "--variant" => options with { Variant = [.. options.Variant, .. Value().Split(',')] },
                 "--tune" => options with { Tunings = [.. options.Tunings, Tuning(Value())] },
                 "--seconds" => options with { Seconds = Number(name, Value()) },
                 "--within" => options with { Within = Number(name, Value()) },
