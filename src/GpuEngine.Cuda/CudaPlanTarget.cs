@@ -26,6 +26,9 @@ public sealed class CudaPlanTarget(CudaLimits limits, CudaDeviceOptions options)
     /// <exception cref="NotSupportedException">There is no launcher for the node.</exception>
     public long WorkspaceBytes(Node node) => (Planned(node) ?? throw Missing(node)).WorkspaceBytes;
 
+    /// <summary>Tensor cores read channels last; f32 without TF32 does not use them.</summary>
+    public bool PrefersChannelsLast(DType compute) => compute == DType.BF16 || (compute == DType.F32 && Limits.AllowTf32);
+
     public TensorProgram Rewrite(TensorProgram program) =>
         options.FuseElementwise ? ElementwiseFusion.Apply(program) : program;
 

@@ -17,6 +17,9 @@ public interface IPlanTarget
     /// <summary>True when bf16 tensors must be widened to f32 for every computation (a device without bf16 kernels).</summary>
     bool WidensBf16 { get; }
 
+    /// <summary>Whether convolutions in this dtype are faster with the channels of images last.</summary>
+    bool PrefersChannelsLast(DType compute) => false;
+
     /// <summary>
     /// The device's own rewrite of the lowered program (joining launches, say), just before storage is assigned. It must keep
     /// names, order and types of outputs, and the updates.

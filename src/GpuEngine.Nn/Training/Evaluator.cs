@@ -16,7 +16,7 @@ public sealed class Evaluator : IDisposable
     {
         _batchSize = batchSize;
         _labels = new int[batchSize];
-        var step = new EvalStep(model, [batchSize, example.Channels, example.Height, example.Width], loss, compute);
+        var step = new EvalStep(model, [batchSize, example.Channels, example.Height, example.Width], loss, compute, device.Target.PrefersChannelsLast(compute));
         _executable = device.Load(Planner.Plan(step.Program, device.Target), store);
     }
 

@@ -18,8 +18,17 @@ public sealed class TrainStep
     /// <summary>Names of the program's inputs and outputs.</summary>
     public const string Input = "input", Target = "target", LearningRate = "lr", Loss = "loss", GradNorm = "grad_norm";
 
+    /// <param name="model">The model's variables.</param>
+    /// <param name="inputShape">[N, C, H, W].</param>
+    /// <param name="loss">What is minimised.</param>
+    /// <param name="optimizer">How.</param>
+    /// <param name="clipping">Limits of the gradient.</param>
+    /// <param name="compute">The dtype between layers.</param>
+    /// <param name="channelsLast">Whether images lie with their channels last between convolutions.</param>
+    /// <exception cref="ShapeException">The model does not take the input, or gives no logits.</exception>
     public TrainStep(
-        ModelVariables model, Shape inputShape, LossFunction loss, Optimizer optimizer, Clipping clipping, DType compute = DType.F32)
+        ModelVariables model, Shape inputShape, LossFunction loss, Optimizer optimizer, Clipping clipping, DType compute = DType.F32,
+        bool channelsLast = false)
     {
         Model = model;
         var input = F.Input(Input, DType.F32, inputShape);
@@ -33,7 +42,7 @@ public sealed class TrainStep
         var lossTensor = loss.Mean(logits, target);
         var correct = Correct(logits, target);
 
-        var fused = Fusions.Apply([lossTensor, correct, .. trace.Updates.Values]);
+        var fused = Fusions.Apply([lossTensor, correct, .. trace.Updates.Values], channelsLast);
         (lossTensor, correct) = (fused[lossTensor], fused[correct]);
         var updates = new List<VariableUpdate>(model.Updates(trace).Select(u => u with { Value = fused[u.Value] }));
         List<NamedTensor> outputs = [new(Loss, lossTensor)];
