@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Globalization;
 using GpuEngine.Core.Devices;
+using GpuEngine.Core.Graph;
 using GpuEngine.Lab;
 using GpuEngine.Lab.Measure;
 using GpuEngine.Nn.Data;
@@ -21,23 +22,45 @@ internal static class TrainStepComparison
     private const int Rounds = 9;
     private const double SecondsPerTurn = 0.25;
 
-    private static readonly (string Name, Func<Module> Model, int Batch)[] Cases =
+    private static readonly StepCase[] Cases =
     [
-        ("mlp20x256", () => Mlp.Create(784, 10, new MlpOptions { Depth = 20, Width = 256 }), 128),
-        ("lenet5", () => LeNet5.Create(new ExampleShape(1, 28, 28), 10), 128),
-        ("mlp8x1024", () => Mlp.Create(784, 10, new MlpOptions { Depth = 8, Width = 1024 }), 256),
-        ("mlp4x512", () => Mlp.Create(784, 10, new MlpOptions { Depth = 4, Width = 512 }), 128),
+        new("mlp20x256", Digits, 128, (example, classes) => Mlp.Create(example.Length, classes, new MlpOptions { Depth = 20, Width = 256 })),
+        new("lenet5", Digits, 128, (example, classes) => LeNet5.Create(example, classes)),
+        new("mlp8x1024", Digits, 256, (example, classes) => Mlp.Create(example.Length, classes, new MlpOptions { Depth = 8, Width = 1024 })),
+        new("mlp4x512", Digits, 128, (example, classes) => Mlp.Create(example.Length, classes, new MlpOptions { Depth = 4, Width = 512 })),
+        new("resnet20", new ExampleShape(3, 32, 32), 128, Named("resnet20")) { Extra = true },
+        new("resnet20-bf16", new ExampleShape(3, 32, 32), 1024, Named("resnet20")) { Extra = true, Compute = DType.BF16 },
+        new("resnet18-bf16", new ExampleShape(3, 32, 32), 1024, Named("resnet18")) { Extra = true, Compute = DType.BF16 },
+        new("resnet50-bf16", new ExampleShape(3, 224, 224), 256, Named("resnet50")) { Extra = true, Compute = DType.BF16, Classes = 1000 },
     ];
 
+    private static ExampleShape Digits => new(1, 28, 28);
+
+    private static Func<ExampleShape, int, Module> Named(string name) => (example, classes) => ModelCatalog.Find(name).Build(new ModelRequest(example, classes));
+
+    /// <summary>What is trained; extra cases run when they are named.</summary>
+    private sealed record StepCase(string Name, ExampleShape Example, int Batch, Func<ExampleShape, int, Module> Model)
+    {
+        public int Classes { get; init; } = 10;
+
+        public DType Compute { get; init; } = DType.F32;
+
+        public bool Extra { get; init; }
+
+        /// <summary>Sets of images that the steps go through; a large batch is measured from one.</summary>
+        public int Batches => Example.Length * Batch > 1 << 22 ? 1 : 8;
+    }
+
     /// <summary>Arguments: case names (none: all), "--threads 1,2", "--device D", "--peer cuda-compiled" (the
-    /// form of the peer; by default the device), "--python PATH", "--alone" (no peer), "--ledger", "--seconds S" (no case begins later than that).</summary>
+    /// form of the peer; by default the device), "--python PATH", "--alone" (no peer), "--ledger", "--resident" (the images stay on the
+    /// device, as the peer's do; else each step copies its batch from the host), "--seconds S" (no case begins later than that).</summary>
     public static int Run(string[] arguments)
     {
         int[] threads = [1, Environment.ProcessorCount];
         var python = "/usr/bin/python3";
         var (where, form) = ("cpu", (string?)null);
         var names = new List<string>();
-        var (alone, ledger) = (false, false);
+        var (alone, ledger, resident) = (false, false, false);
         var (started, seconds) = (Stopwatch.StartNew(), double.PositiveInfinity);
         for (var i = 0; i < arguments.Length; i++)
         {
@@ -49,37 +72,44 @@ internal static class TrainStepComparison
                 case "--peer": form = arguments[++i]; break;
                 case "--alone": alone = true; break;
                 case "--ledger": ledger = true; break;
+                case "--resident": resident = true; break;
                 case "--seconds": seconds = double.Parse(arguments[++i], CultureInfo.InvariantCulture); break;
                 default: names.Add(arguments[i]); break;
             }
         }
 
-        Console.WriteLine($"{"case",-10} {"threads",7} {"ours ms",9} {"torch ms",9} {"ours images/s",14} {"torch images/s",15} {"ratio",6}");
+        Console.WriteLine($"{"case",-14} {"threads",7} {"ours ms",9} {"torch ms",9} {"ours images/s",14} {"torch images/s",15} {"ratio",6}");
         foreach (var count in where == "cpu" ? threads.Distinct() : [0])
         {
             using var peer = alone ? null : new TorchPeer(python, Math.Max(count, 1), form ?? where);
-            foreach (var (name, model, batch) in Cases.Where(c => names.Count == 0 || names.Contains(c.Name)))
+            foreach (var c in Cases.Where(c => names.Count == 0 ? !c.Extra : names.Contains(c.Name)))
             {
                 if (started.Elapsed.TotalSeconds > seconds)
                 {
-                    Console.WriteLine($"{name,-10} not begun: {seconds} s have passed");
+                    Console.WriteLine($"{c.Name,-14} not begun: {seconds} s have passed");
                     continue;
                 }
 
                 using var device = Device.Open(where, count);
-                Compare(name, model(), batch, device, count, peer, ledger);
+                Compare(c, device, count, peer, ledger, resident);
             }
         }
 
         return 0;
     }
 
-    private static void Compare(string name, Module model, int batch, IDevice device, int threads, TorchPeer? peer, bool ledger)
+    private static void Compare(StepCase c, IDevice device, int threads, TorchPeer? peer, bool ledger, bool resident)
     {
+        var (name, batch) = (c.Name, c.Batch);
         // Prefetch would borrow a core that the peer does not get: images are made in advance.
-        using var trainer = new Trainer(model, Losses.CrossEntropy, new Adam(), device) { Options = new TrainerOptions { BatchSize = batch } };
-        trainer.Prepare(Datasets.Synthetic(new ExampleShape(1, 28, 28), 10, new DatasetOptions { Limit = 8 * batch }, endless: false));
-        var steps = Calibrate(trainer);
+        using var trainer = new Trainer(c.Model(c.Example, c.Classes), Losses.CrossEntropy, new Adam(), device)
+        {
+            Options = new TrainerOptions { BatchSize = batch, Compute = c.Compute },
+        };
+        trainer.Prepare(Datasets.Synthetic(c.Example, c.Classes, new DatasetOptions { Limit = c.Batches * batch }, endless: false));
+        trainer.RunStep(1e-3);
+        Action step = resident ? trainer.Executable.Run : () => trainer.RunStep(1e-3);
+        var steps = Calibrate(trainer, step);
         // The peer takes turns of the same length, not of as many steps: where it is slower, those would last many times longer.
         var theirSteps = peer is null ? 0 : StepsPerTurn(peer.Run(name, Math.Min(steps, 10)));
         if (theirSteps > 0) theirSteps = StepsPerTurn(peer!.Run(name, theirSteps));
@@ -87,7 +117,7 @@ internal static class TrainStepComparison
         for (var round = 0; round < Rounds; round++)
         {
             var start = Stopwatch.GetTimestamp();
-            for (var i = 0; i < steps; i++) trainer.RunStep(1e-3);
+            for (var i = 0; i < steps; i++) step();
             // Reading the loss waits for the last step where the device runs ahead.
             trainer.Executable.ReadScalar<float>(TrainStep.Loss);
             ours.Add(Stopwatch.GetElapsedTime(start).TotalSeconds / steps);
@@ -96,22 +126,22 @@ internal static class TrainStepComparison
         }
 
         var (a, b) = (Median(ours), peer is null ? double.NaN : Median(theirs));
-        Console.WriteLine($"{name,-10} {threads,7} {a * 1e3,9:F2} {b * 1e3,9:F2} {batch / a,14:N0} {batch / b,15:N0} {b / a,6:F2}");
+        Console.WriteLine($"{c.Name,-14} {threads,7} {a * 1e3,9:F2} {b * 1e3,9:F2} {batch / a,14:N0} {batch / b,15:N0} {b / a,6:F2}");
         if (!ledger) return;
         var rows = new StepLedger(trainer.Executable, RateProbe.Measure(device), 21);
         foreach (var row in rows.ByOp().Take(14))
             Console.WriteLine($"    {row.Op,-24} {row.Launches,4} {row.Seconds * 1e3,8:F3} ms {row.GigabytesPerSecond,7:F1} GB/s {row.GigaflopsPerSecond,7:F1} GF/s {row.LimitSeconds / row.Seconds,6:P0}");
     }
 
-    private static int Calibrate(Trainer trainer)
+    private static int Calibrate(Trainer trainer, Action step)
     {
-        for (var i = 0; i < 5; i++) trainer.RunStep(1e-3);
+        for (var i = 0; i < 5; i++) step();
         trainer.Executable.ReadScalar<float>(TrainStep.Loss);
         var start = Stopwatch.GetTimestamp();
         var steps = 0;
         while (Stopwatch.GetElapsedTime(start).TotalSeconds < 2 * SecondsPerTurn || steps < 4)
         {
-            trainer.RunStep(1e-3);
+            step();
             trainer.Executable.ReadScalar<float>(TrainStep.Loss);
             steps++;
         }
