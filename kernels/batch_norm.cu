@@ -48,8 +48,11 @@ extern "C" __global__ void __launch_bounds__(256) batch_norm_naive(
         if (RESIDUAL) z += to_float(residual[offset(k)]);
         y[offset(k)] = from_float<T>(CompiledActivation::forward(z));
     }
-    if (thread == 0)
-        Statistics{mean, invstd, new_mean, new_var, running_mean, running_var}.write(c, m, m2, static_cast<float>(values));
+    if (thread == 0) {
+        const Statistics statistics{mean, invstd, new_mean, new_var, running_mean, running_var};
+        statistics.write(c, m, m2, static_cast<float>(values));
+        statistics.update_running(c, m, m2, static_cast<float>(values));
+    }
 }
 
 // y is positive, or NaN, exactly where z is. `bytes` are those of the mask.
@@ -84,7 +87,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) batch_norm_statist
     }
     float average = 0.0f, m2 = 0.0f;
     block_moments(m, exchange, average, m2);
-    const u32 c = at.slot_channel(slice);
+    const u32 c = at.slot_channel(slice, thread);
     const bool leads = thread < kSlots && c < at.channels;
     if (pieces > 1) {
         float* const rows = scratch + slice * pieces * (2 * kSlots);
@@ -92,8 +95,10 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) batch_norm_statist
         if (!is_last_block(counters + slice, pieces)) return;
         merge_rows(rows, pieces, share, at, exchange, average, m2);
     }
-    if (leads)
-        Statistics{mean, invstd, new_mean, new_var, running_mean, running_var}.write(c, average, m2, Layout::elements(at.positions));
+    if (!leads) return;
+    const Statistics statistics{mean, invstd, new_mean, new_var, running_mean, running_var};
+    statistics.write(c, average, m2, Layout::elements(at.positions));
+    statistics.update_running(c, average, m2, Layout::elements(at.positions));
 }
 
 // In evaluation (TRAINING 0) the running statistics are used, and handed on by the first piece of each slice.
@@ -106,7 +111,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) batch_norm_apply(
     const u32 share = static_cast<u32>(piece), thread = threadIdx.x, own = gridDim.y - 1 - blockIdx.y;
     const u32 slice = gridDim.x - 1 - blockIdx.x, channel = at.channel(slice);
     const u32 begin = own * share, end = channel < at.channels ? min(begin + share, at.positions) : 0;
-    const u32 c = at.slot_channel(slice);
+    const u32 c = at.slot_channel(slice, thread);
     Vector v[BATCH], next[BATCH], r[BATCH];
     u32 position = begin + at.first;
     load_batch(v, x, at, channel, position, Layout::valid(position, end));

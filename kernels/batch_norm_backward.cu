@@ -75,7 +75,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) batch_norm_backwar
     const u32 share = static_cast<u32>(piece), thread = threadIdx.x, pieces = gridDim.y;
     const u32 slice = blockIdx.x, channel = at.channel(slice);
     const u32 begin = blockIdx.y * share, end = channel < at.channels ? min(begin + share, at.positions) : 0;
-    const u32 c = at.slot_channel(slice);
+    const u32 c = at.slot_channel(slice, thread);
     const bool leads = thread < kSlots && c < at.channels;
     const Parameters own = leads ? Parameters(mean, invstd, weight, bias, c) : Parameters();
     if (thread < kSlots) own.store(f, thread);
@@ -115,7 +115,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) batch_norm_backwar
     const u32 share = static_cast<u32>(piece), thread = threadIdx.x, own_piece = gridDim.y - 1 - blockIdx.y;
     const u32 slice = gridDim.x - 1 - blockIdx.x, channel = at.channel(slice);
     const u32 begin = own_piece * share, end = channel < at.channels ? min(begin + share, at.positions) : 0;
-    const u32 c = at.slot_channel(slice);
+    const u32 c = at.slot_channel(slice, thread);
     const bool leads = thread < kSlots && c < at.channels;
     const Parameters own = leads ? Parameters(mean, invstd, weight, bias, c) : Parameters();
     if (thread < kSlots) own.store(f, thread);

@@ -22,12 +22,12 @@ constexpr u32 kAhead = 4;
 extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) batch_norm_backward_one_read(
     T* dx, float* dweight, float* dbias, T* dresidual, float* scratch, u32* counters, const T* dy, const T* x, const float* mean,
     const float* invstd, const P* weight, const P* bias, const T* residual, const u8* mask, i64 batch, i64 channels, i64 length, i64 members,
-    i64 share, i64 resident) {
+    i64 share, i64 resident, i64 turns) {
     DYNAMIC_SHARED(T, held);
     __shared__ Exchange exchange;
     __shared__ Coefficients tables[2];  // of the slice that is held and of the one that comes, in turn
     const Layout at(batch, channels, length);
-    const u32 blocks = static_cast<u32>(members), own_share = static_cast<u32>(share), thread = threadIdx.x;
+    const u32 blocks = static_cast<u32>(members), own_share = static_cast<u32>(share);
     const u32 group = blockIdx.x / blocks, rank = blockIdx.x % blocks, groups = gridDim.x / blocks;
     const u32 begin = min(rank * own_share, at.positions), end = min(begin + own_share, at.positions);
     const u32 batches = ceil_div(min(static_cast<u32>(resident), end - begin), kChunk), chunks = ceil_div(end - begin, kChunk);
@@ -36,15 +36,16 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) batch_norm_backwar
     constexpr u32 row = 2 * kSlots;
     float* const rows = scratch + group * 2 * (blocks + 1) * row;
     Gate gate(counters + group * kGateWords);
-    T* const own_dy = held + thread * VECTOR;
+    T* const own_dy = held + threadIdx.x * VECTOR;
     T* const own_x = own_dy + static_cast<u32>(resident) * (WIDTH * VECTOR);
-    const auto parameters = [&](u32 slice) {
-        const u32 c = at.slot_channel(slice);
+    const auto parameters = [&](u32 slice, u32 thread) {
+        const u32 c = at.slot_channel(slice, thread);
         return thread < kSlots && c < at.channels ? Parameters(mean, invstd, weight, bias, c) : Parameters();
     };
-    const Parameters initial = parameters(group);
-    if (thread < kSlots) initial.store(tables[0], thread);
+    const Parameters initial = parameters(group, threadIdx.x);
+    if (threadIdx.x < kSlots) initial.store(tables[0], threadIdx.x);
     __syncthreads();
+    if (turns != 0 && group > 0) gate.wait_turn();
 
     // The slice that is held has the number `next` - groups; at first there is none.
     u32 round = 0;
@@ -56,7 +57,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) batch_norm_backwar
         Coefficients& f = tables[round % 2];
         Sums s;
         for (u32 b = 0; b < batches + kAhead; ++b) {
-            const u32 position = begin + b * kChunk + at.first;
+            const u32 position = opaque(begin + b * kChunk + at.first);
             const u32 arrived = position - kAhead * kChunk;
             const int ready = valid && b >= kAhead ? Layout::valid(arrived, end) : 0;
             const u32 bits = MASK && ready > 0 ? load_mask(mask, at, channel, arrived, ready) : 0;
@@ -70,11 +71,10 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) batch_norm_backwar
                     load_held(v, own_x, b, kept);
                     apply_batch(dx, dresidual, g, v, r, old, at, old_channel, position, kept);
                 }
-                const i64 base = at.offset(position, channel);
 #pragma unroll
                 for (int j = 0; j < BATCH; ++j) {
                     if (!valid || j >= n) continue;
-                    const i64 offset = at.offset(base, position, channel, j);
+                    const i64 offset = at.offset(position + j * kStep, channel);
                     async_copy<VECTOR>(held_at(own_dy, b, j), dy + offset);
                     async_copy<VECTOR>(held_at(own_x, b, j), x + offset);
                 }
@@ -95,7 +95,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) batch_norm_backwar
         }
         if (!loads) break;
         for (u32 k = batches; k < chunks; ++k) {
-            const u32 position = begin + k * kChunk + at.first;
+            const u32 position = opaque(begin + k * kChunk + at.first);
             const int n = valid ? Layout::valid(position, end) : 0;
             Vector g[BATCH], v[BATCH], r[BATCH];
             load_batch<true>(g, dy, at, channel, position, n);
@@ -106,9 +106,9 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) batch_norm_backwar
             if (MASK) store_batch<true>(dresidual, g, at, channel, position, n);
         }
 
-        const u32 c = at.slot_channel(next);
+        const u32 thread = opaque(threadIdx.x), c = at.slot_channel(next, thread);
         const bool leads = thread < kSlots && c < at.channels;
-        const Parameters coming = parameters(next + groups);  // on their way while the sums are put together
+        const Parameters coming = parameters(next + groups, thread);  // on their way while the sums are put together
         float sum = 0.0f, product = 0.0f;
         block_sums(s, exchange, sum, product);
         if (blocks == 1) {
@@ -117,6 +117,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) batch_norm_backwar
             float* const turn = rows + round % 2 * (blocks + 1) * row;
             if (leads) store(turn + rank * row + 2 * thread, Vec<float, 2>{sum, product});
             if (gate.arrive(blocks)) {
+                if (turns != 0 && round == 0 && group + 1 < groups && thread == 0) Gate::call(gate.counter + kGateWords, blocks);
                 add_rows(turn, blocks, exchange, sum, product);
                 if (leads) {
                     f.write(dweight, dbias, thread, c, sum, product);
@@ -137,7 +138,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) batch_norm_backwar
         __syncthreads();
 
         for (u32 k = chunks; k-- > batches;) {
-            const u32 position = begin + k * kChunk + at.first;
+            const u32 position = opaque(begin + k * kChunk + at.first);
             const int n = valid ? Layout::valid(position, end) : 0;
             Vector g[BATCH], v[BATCH], r[BATCH];
             load_batch(g, MASK ? dresidual : dy, at, channel, position, n);

@@ -41,7 +41,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) batch_norm_backwar
         if (RESIDUAL) load_batch(r[h], residual, at, channel, position, n[h]);
         bits[h] = MASK && n[h] > 0 ? load_mask(mask, at, channel, position, n[h]) : 0;
     }
-    const u32 c = at.slot_channel(slice);
+    const u32 c = at.slot_channel(slice, thread);
     const bool leads = thread < kSlots && c < at.channels;
     const Parameters own = leads ? Parameters(mean, invstd, weight, bias, c) : Parameters();
     if (thread < kSlots) own.store(f, thread);

@@ -6,7 +6,8 @@
 // merges the rows in their order, writes the statistics and opens. Then every member applies: first what did not fit, read again from the
 // end (the last part is still in the L2 cache), then what it keeps. While it applies what it keeps, the copies of the next slice go into
 // the places that become free, `kAhead` batches ahead of their moments; so a block loads and stores at the same time, and the blocks
-// of other groups on the same multiprocessor work while this one waits.
+// of other groups on the same multiprocessor work while this one waits (with `turns` they begin one after the other, so that they do
+// not all wait at once).
 //
 // Bytes: x, residual once, y once, 1 bit per element with MASK, and x again for positions beyond `resident`; rows of 8 bytes per member
 // and channel, written and read once. Everything in flight is in shared memory: with two blocks of 256 threads a multiprocessor has 96 KB
@@ -25,21 +26,24 @@ constexpr u32 kAhead = 4;
 extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) batch_norm_one_read(
     T* y, float* mean, float* invstd, float* new_mean, float* new_var, u8* mask, float* scratch, u32* counters, const T* x, const P* weight,
     const P* bias, const float* running_mean, const float* running_var, const T* residual, i64 batch, i64 channels, i64 length, i64 members,
-    i64 share, i64 resident) {
+    i64 share, i64 resident, i64 turns) {
     DYNAMIC_SHARED(T, held);
     __shared__ Exchange exchange;
     __shared__ Coefficients f;
     const Layout at(batch, channels, length);
     const Statistics statistics{mean, invstd, new_mean, new_var, running_mean, running_var};
-    const u32 blocks = static_cast<u32>(members), own_share = static_cast<u32>(share), thread = threadIdx.x;
+    const u32 blocks = static_cast<u32>(members), own_share = static_cast<u32>(share);
     const u32 group = blockIdx.x / blocks, rank = blockIdx.x % blocks, groups = gridDim.x / blocks;
     const u32 begin = min(rank * own_share, at.positions), end = min(begin + own_share, at.positions);
     const u32 batches = ceil_div(min(static_cast<u32>(resident), end - begin), kChunk), chunks = ceil_div(end - begin, kChunk);
+    const float count = Layout::elements(at.positions);
     // Two sets of rows, used in turn: a member may be a round ahead of the one that merges.
     constexpr u32 row = 2 * kSlots;
     float* const rows = scratch + group * 2 * blocks * row;
     Gate gate(counters + group * kGateWords);
-    T* const own = held + thread * VECTOR;
+    T* const own = held + threadIdx.x * VECTOR;
+
+    if (turns != 0 && group > 0) gate.wait_turn();
 
     // The slice that is held has the number `next` - groups; at first there is none.
     u32 round = 0;
@@ -49,20 +53,19 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) batch_norm_one_rea
         const bool old_valid = holds && old_channel < at.channels, valid = loads && channel < at.channels;
         Moments m;
         for (u32 b = 0; b < batches + kAhead; ++b) {
-            const u32 position = begin + b * kChunk + at.first;
+            const u32 position = opaque(begin + b * kChunk + at.first);
             if (b < batches) {
                 const int n = Layout::valid(position, end);
                 if (holds) {
-                    const int count = old_valid ? n : 0;
+                    const int kept = old_valid ? n : 0;
                     Vector v[BATCH], r[BATCH];
-                    if (RESIDUAL) load_batch(r, residual, at, old_channel, position, count);
-                    load_held(v, own, b, count);
-                    apply_batch(y, mask, v, r, f, at, old_channel, position, count);
+                    if (RESIDUAL) load_batch(r, residual, at, old_channel, position, kept);
+                    load_held(v, own, b, kept);
+                    apply_batch(y, mask, v, r, f, at, old_channel, position, kept);
                 }
-                const i64 base = at.offset(position, channel);
 #pragma unroll
                 for (int j = 0; j < BATCH; ++j)
-                    if (valid && j < n) async_copy<VECTOR>(held_at(own, b, j), x + at.offset(base, position, channel, j));
+                    if (valid && j < n) async_copy<VECTOR>(held_at(own, b, j), x + at.offset(position + j * kStep, channel));
             }
             async_commit();
             async_wait<kAhead>();
@@ -74,7 +77,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) batch_norm_one_rea
         }
         if (!loads) break;
         for (u32 k = batches; k < chunks; k += 2) {
-            const u32 position = begin + k * kChunk + at.first;
+            const u32 position = opaque(begin + k * kChunk + at.first);
             const int n = valid ? Layout::valid(position, end) : 0, more = valid ? Layout::valid(position + kChunk, end) : 0;
             Vector v[BATCH], w[BATCH];
             load_batch<true>(v, x, at, channel, position, n);
@@ -84,20 +87,25 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) batch_norm_one_rea
         }
 
         // The parameters of slot t are on their way while the moments are put together.
-        const u32 c = at.slot_channel(next);
+        const u32 thread = opaque(threadIdx.x), c = at.slot_channel(next, thread);
         const bool leads = thread < kSlots && c < at.channels;
         const float w = leads && AFFINE ? to_float(weight[c]) : 1.0f, b = leads && AFFINE ? to_float(bias[c]) : 0.0f;
         float average = 0.0f, m2 = 0.0f;
         block_moments(m, exchange, average, m2);
         if (blocks == 1) {
-            if (leads) statistics.write(c, average, m2, Layout::elements(at.positions));
+            if (leads) {
+                statistics.write(c, average, m2, count);
+                statistics.update_running(c, average, m2, count);
+            }
         } else {
             float* const turn = rows + round % 2 * blocks * row;
             if (leads) store(turn + rank * row + 2 * thread, Vec<float, 2>{average, m2});
             if (gate.arrive(blocks)) {
+                if (turns != 0 && round == 0 && group + 1 < groups && thread == 0) Gate::call(gate.counter + kGateWords, blocks);
                 merge_rows(turn, blocks, own_share, at, exchange, average, m2);
-                if (leads) statistics.write(c, average, m2, Layout::elements(at.positions));
+                if (leads) statistics.write(c, average, m2, count);
                 gate.open();
+                if (leads) statistics.update_running(c, average, m2, count);  // nobody waits for these
             } else {
                 gate.wait();
             }
@@ -106,7 +114,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) batch_norm_one_rea
         __syncthreads();
 
         for (u32 k = chunks; k-- > batches;) {
-            const u32 position = begin + k * kChunk + at.first;
+            const u32 position = opaque(begin + k * kChunk + at.first);
             const int n = valid ? Layout::valid(position, end) : 0;
             Vector v[BATCH], r[BATCH];
             load_batch(v, x, at, channel, position, n);

@@ -38,7 +38,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) batch_norm_small(
         n[h] = channel < at.channels ? Layout::valid(position, end) : 0;
         load_batch(v[h], x, at, channel, position, n[h]);
     }
-    const u32 c = at.slot_channel(slice);
+    const u32 c = at.slot_channel(slice, thread);
     const bool leads = thread < kSlots && c < at.channels;
     const float w = leads && AFFINE ? to_float(weight[c]) : 1.0f, b = leads && AFFINE ? to_float(bias[c]) : 0.0f;
     if (RESIDUAL) {
@@ -71,11 +71,14 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) batch_norm_small(
         cluster_arrive();  // nobody reads here any more; the wait is at the end
     }
     if (thread < kSlots) {
-        const float count = Layout::elements(at.positions), variance = m2 < 0.0f ? 0.0f : m2 / count;
-        f.set(thread, average, invstd_of(variance) * w, b);
-        if (leads && rank == 0) Statistics{mean, invstd, new_mean, new_var, running_mean, running_var}.write(c, average, m2, count);
+        f.set(thread, average, invstd_of(variance_of(m2, Layout::elements(at.positions))) * w, b);
     }
     __syncthreads();
+    if (leads && rank == 0) {
+        const Statistics statistics{mean, invstd, new_mean, new_var, running_mean, running_var};
+        statistics.write(c, average, m2, Layout::elements(at.positions));
+        statistics.update_running(c, average, m2, Layout::elements(at.positions));
+    }
 #pragma unroll
     for (int h = 0; h < HELD; ++h) apply_batch(y, mask, v[h], r[h], f, at, channel, begin + h * kChunk + at.first, n[h]);
     if (CLUSTER > 1) cluster_wait();

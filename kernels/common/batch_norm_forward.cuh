@@ -49,6 +49,8 @@ static_assert(VECTOR * sizeof(T) <= 16, "a vector is one access");
 using Vector = Packed<T, VECTOR>;
 constexpr int kPerWord = Vector::kPerWord;
 
+// Rounding may leave a sum of squares below zero; NaN stays.
+DEVICE float variance_of(float m2, float count) { return m2 < 0.0f ? 0.0f : m2 / count; }
 DEVICE float invstd_of(float variance) { return 1.0f / sqrtf(variance + EPS); }
 
 // The statistics of a channel as they leave the kernel.
@@ -57,11 +59,12 @@ struct Statistics {
     const float *running_mean, *running_var;
 
     DEVICE void write(u32 c, float batch_mean, float m2, float count) const {
-        // Rounding may leave a sum of squares below zero; NaN stays.
-        const float variance = m2 < 0.0f ? 0.0f : m2 / count;
         mean[c] = batch_mean;
-        invstd[c] = invstd_of(variance);
+        invstd[c] = invstd_of(variance_of(m2, count));
+    }
+    DEVICE void update_running(u32 c, float batch_mean, float m2, float count) const {
         if (!RUNNING) return;
+        const float variance = variance_of(m2, count);
         const float kept = UNBIASED ? variance * (count / (count - 1.0f)) : variance;
         new_mean[c] = (1.0f - MOMENTUM) * running_mean[c] + MOMENTUM * batch_mean;
         new_var[c] = (1.0f - MOMENTUM) * running_var[c] + MOMENTUM * kept;
@@ -120,21 +123,21 @@ private:
 
 // The moments of slot t over the block, in thread t < kSlots. The exchange must be free before, and is after the next barrier.
 DEVICE void block_moments(Moments& m, Exchange& exchange, float& mean, float& m2) {
-    const int lane = lane_index(), thread = static_cast<int>(threadIdx.x);
+    const u32 thread = opaque(threadIdx.x), lane = thread % kWarpSize, warp = thread / kWarpSize;
     const float count = m.count, total = column_sum(count), inverse = total > 0.0f ? 1.0f / total : 0.0f;
 #pragma unroll
     for (int c = 0; c < kChannels; ++c) {
         // The lowest lane of a column has the first positions: where any lane has some, it does.
-        const float shift = __shfl_sync(kFullMask, m.mean[c], lane % WIDTH), d = m.mean[c] - shift;
+        const float shift = __shfl_sync(kFullMask, m.mean[c], static_cast<int>(lane % WIDTH)), d = m.mean[c] - shift;
         const float sum = column_sum(count * d), squares = column_sum(m.m2[c] + count * d * d);
         m.mean[c] = shift + sum * inverse;
         m.m2[c] = squares - sum * sum * inverse;
     }
     if (lane < WIDTH) {
-        store_slots(exchange.first[warp_index()], lane, m.mean);
-        store_slots(exchange.second[warp_index()], lane, m.m2);
+        store_slots(exchange.first[warp], static_cast<int>(lane), m.mean);
+        store_slots(exchange.second[warp], static_cast<int>(lane), m.m2);
     }
-    if (lane == 0) exchange.counts[warp_index()] = total;
+    if (lane == 0) exchange.counts[warp] = total;
     __syncthreads();
     if (thread >= kSlots) return;
     const float shift = exchange.first[0][thread];
@@ -154,11 +157,11 @@ DEVICE void block_moments(Moments& m, Exchange& exchange, float& mean, float& m2
 // The moments of slot t over the blocks that share a slice, block r having positions [r share, (r + 1) share), in thread t < kSlots. A row
 // of `rows` is the kSlots (mean, m2) of a block. The exchange must be free before, and is after the next barrier.
 DEVICE void merge_rows(const float* rows, u32 blocks, u32 share, const Layout& at, Exchange& exchange, float& mean, float& m2) {
-    const u32 slot = threadIdx.x % kSlots;
+    const u32 thread = opaque(threadIdx.x), slot = thread % kSlots;
     const float shift = rows[2 * slot];
     float sum = 0.0f, squares = 0.0f;
-#pragma unroll 8
-    for (u32 r = threadIdx.x / kSlots; r < blocks; r += THREADS / kSlots) {
+#pragma unroll 16
+    for (u32 r = thread / kSlots; r < blocks; r += THREADS / kSlots) {
         const Vec<float, 2> row = load<2>(rows + 2 * (r * kSlots + slot));
         const float n = Layout::elements(min(at.positions, (r + 1) * share) - min(at.positions, r * share)), d = row[0] - shift;
         sum += n * d;

@@ -125,15 +125,15 @@ struct Sums {
 
 // The sums of slot t over the block, in thread t < kSlots. The exchange must be free before, and is after the next barrier.
 DEVICE void block_sums(Sums& s, Exchange& exchange, float& sum, float& product) {
-    const int thread = static_cast<int>(threadIdx.x), lane = lane_index();
+    const u32 thread = opaque(threadIdx.x), lane = thread % kWarpSize, warp = thread / kWarpSize;
 #pragma unroll
     for (int c = 0; c < kChannels; ++c) {
         s.dz[c] = column_sum(s.dz[c]);
         s.product[c] = column_sum(s.product[c]);
     }
     if (lane < WIDTH) {
-        store_slots(exchange.first[warp_index()], lane, s.dz);
-        store_slots(exchange.second[warp_index()], lane, s.product);
+        store_slots(exchange.first[warp], static_cast<int>(lane), s.dz);
+        store_slots(exchange.second[warp], static_cast<int>(lane), s.product);
     }
     __syncthreads();
     if (thread >= kSlots) return;
@@ -148,10 +148,10 @@ DEVICE void block_sums(Sums& s, Exchange& exchange, float& sum, float& product) 
 // Those over the blocks that share a slice, in thread t < kSlots; a row of `rows` is the kSlots (sum, product) of a block. The exchange
 // must be free before, and is after the next barrier.
 DEVICE void add_rows(const float* rows, u32 blocks, Exchange& exchange, float& sum, float& product) {
-    const u32 slot = threadIdx.x % kSlots;
+    const u32 thread = opaque(threadIdx.x), slot = thread % kSlots;
     sum = product = 0.0f;
-#pragma unroll 8
-    for (u32 r = threadIdx.x / kSlots; r < blocks; r += THREADS / kSlots) {
+#pragma unroll 16
+    for (u32 r = thread / kSlots; r < blocks; r += THREADS / kSlots) {
         const Vec<float, 2> row = load<2>(rows + 2 * (r * kSlots + slot));
         sum += row[0];
         product += row[1];

@@ -41,14 +41,28 @@ DEVICE bool is_last_block(u32* counter, u32 blocks) {
 
 // A barrier between some blocks of a cooperative launch at which the last to arrive does something for all before it opens:
 //     if (gate.arrive(blocks)) { ...; gate.open(); } else { gate.wait(); }
-// What the last wrote before opening is visible to all after waiting. It has two u32s on cache lines of their own, so that those who
-// wait do not disturb those who arrive.
+// What the last wrote before opening is visible to all after waiting. Those who wait and those who arrive have cache lines of their own.
+//
+// Groups of blocks that work alike, each at a gate of its own, would all wait at the same time. Where they take turns to begin, each being
+// called when the one before first arrives, some have the memory while others wait.
 constexpr int kGateWords = 64;
 struct Gate {
     u32* counter;
     u32 before;
 
     DEVICE explicit Gate(u32* words) : counter(words), before(0) {}
+    // All threads of a block that is called once by call(); to begin with.
+    DEVICE void wait_turn() const {
+        u32* const calls = counter + kGateWords * 3 / 4;
+        if (thread_rank() == 0) {
+            while (load_volatile(calls) == 0) {
+            }
+            atomicSub(calls, 1u);
+        }
+        __syncthreads();
+    }
+    // Lets as many blocks begin that wait at this gate; one thread calls.
+    DEVICE static void call(u32* words, u32 blocks) { atomicAdd(words + kGateWords * 3 / 4, blocks); }
     DEVICE bool arrive(u32 blocks) {
 #ifdef __CUDASIM__
         cudasim_grid_barrier_used();

@@ -58,6 +58,15 @@ struct Divider {
     DEVICE u32 operator()(u32 n) const { return divisor <= 1 ? n : __umulhi(n, factor) >> shift; }
 };
 
+// The same number, of which the compiler knows nothing. Without it, every address that follows from the thread's number is computed ahead of
+// all loops, and every tensor and position of a batch gets a pointer of its own that is counted up: registers that the data needs.
+DEVICE u32 opaque(u32 value) {
+#ifndef __CUDASIM__
+    asm volatile("" : "+r"(value));
+#endif
+    return value;
+}
+
 // Where a thread's data is.
 struct Layout {
     u32 channels, length, positions;  // positions of a channel
@@ -76,18 +85,14 @@ struct Layout {
     // The thread's first channel of a slice; beyond the channels in the last slice's empty columns.
     DEVICE u32 channel(u32 slice) const { return PLANES ? slice : (slice * WIDTH + static_cast<u32>(column)) * VECTOR; }
     // The channel of thread t < kSlots when it speaks for slot t.
-    DEVICE u32 slot_channel(u32 slice) const {
-        const u32 slot = threadIdx.x % kSlots;
+    DEVICE u32 slot_channel(u32 slice, u32 thread) const {
+        const u32 slot = thread % kSlots;
         return slice * kSlots + (PLANES ? 0 : slot / kPiece % WIDTH * VECTOR + slot / (WIDTH * kPiece) * kPiece + slot % kPiece);
     }
     DEVICE i64 offset(u32 position, u32 channel) const {
         if (!PLANES) return static_cast<i64>(static_cast<u64>(position) * channels + channel);
         const u32 plane = planes(position), place = (position - plane * planes.divisor) * VECTOR;
         return static_cast<i64>(static_cast<u64>(plane * channels + channel) * length + place);
-    }
-    // The offset of the j-th position of a batch whose first one has the offset `base`.
-    DEVICE i64 offset(i64 base, u32 position, u32 channel, int j) const {
-        return !PLANES ? base + static_cast<i64>(static_cast<u64>(channels) * static_cast<u32>(j)) : j == 0 ? base : offset(position + static_cast<u32>(j * kStep), channel);
     }
     // How many of the BATCH positions from `position` on lie before `end`.
     DEVICE static int valid(u32 position, u32 end) {
@@ -114,19 +119,17 @@ DEVICE void store_slots(float* table, int column, const float (&values)[kChannel
 // The positions of a batch, zero beyond the first n; `Again` says that they will be read again, and should stay in the L2 cache.
 template <bool Again = false, class T>
 DEVICE void load_batch(Packed<T, VECTOR> (&v)[BATCH], const T* from, const Layout& at, u32 channel, u32 position, int n) {
-    const i64 base = at.offset(position, channel);
 #pragma unroll
     for (int j = 0; j < BATCH; ++j) {
         v[j] = Packed<T, VECTOR>::zero();
-        if (j < n) load_packed<!Again>(v[j], from + at.offset(base, position, channel, j));
+        if (j < n) load_packed<!Again>(v[j], from + at.offset(position + j * kStep, channel));
     }
 }
 template <bool Again = false, class T>
 DEVICE void store_batch(T* to, const Packed<T, VECTOR> (&v)[BATCH], const Layout& at, u32 channel, u32 position, int n) {
-    const i64 base = at.offset(position, channel);
 #pragma unroll
     for (int j = 0; j < BATCH; ++j)
-        if (j < n) store_packed<!Again>(to + at.offset(base, position, channel, j), v[j]);
+        if (j < n) store_packed<!Again>(to + at.offset(position + j * kStep, channel), v[j]);
 }
 
 // A batch in shared memory, where thread t has the t-th vector of each row of the block's vectors; `own` shows its first one.
@@ -162,14 +165,14 @@ DEVICE float column_sum(float value) {
 DEVICE void sum_slots(float& a, float& b, Exchange& exchange) {
     constexpr bool in_warp = kSlots < kWarpSize;
     constexpr int rows = in_warp ? kWarps : THREADS / kSlots;
-    const int thread = static_cast<int>(threadIdx.x);
+    const u32 thread = opaque(threadIdx.x);
 #pragma unroll
     for (int step = kSlots; step < kWarpSize; step *= 2) {
         a += shuffle_xor(a, step);
         b += shuffle_xor(b, step);
     }
-    if (!in_warp || lane_index() < kSlots) {
-        const int row = in_warp ? warp_index() : thread / kSlots;
+    if (!in_warp || thread % kWarpSize < kSlots) {
+        const u32 row = thread / (in_warp ? kWarpSize : kSlots);
         exchange.first[row][thread % kSlots] = a;
         exchange.second[row][thread % kSlots] = b;
     }

@@ -61,7 +61,7 @@ internal static class FileKernels
             "T* dx, float* dweight, float* dbias, T* dresidual, float* scratch, u32* counters, const T* dy, " +
             "const T* x, const float* mean, const float* invstd, const P* weight, const P* bias, " +
             "const T* residual, const u8* mask, i64 batch, i64 channels, i64 length, i64 members, i64 share, " +
-            "i64 resident",
+            "i64 resident, i64 turns",
             Norms(false)),
         Kernel(
             "batch_norm_backward_small.cu", "batch_norm_backward_small", "one launch, a slice in the registers of a cluster", "batch_norm",
@@ -74,7 +74,7 @@ internal static class FileKernels
             "T* y, float* mean, float* invstd, float* new_mean, float* new_var, u8* mask, float* scratch, " +
             "u32* counters, const T* x, const P* weight, const P* bias, const float* running_mean, " +
             "const float* running_var, const T* residual, i64 batch, i64 channels, i64 length, i64 members, " +
-            "i64 share, i64 resident",
+            "i64 share, i64 resident, i64 turns",
             Norms(true)),
         Kernel(
             "batch_norm_small.cu", "batch_norm_small", "one launch, a slice in the registers of a cluster", "batch_norm",

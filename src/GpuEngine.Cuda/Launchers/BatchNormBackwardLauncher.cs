@@ -20,8 +20,8 @@ internal static class BatchNormBackwardLauncher
         if (limits.Variant == "naive") return Naive(node, macros);
         var small = limits.Allows("small") ? BatchNormPlan.Small(limits, slicings, ReadsResidual(op)) : null;
         if (small is not null) return Small(node, macros, small);
-        var oneRead = limits.Allows("one_read") ? BatchNormPlan.OneRead(limits, slicings, 2, limits.Variant == "one_read") : null;
-        if (oneRead is not null) return OneRead(node, limits, macros, oneRead);
+        if (BatchNormPlan.OneRead(limits, slicings, 2, node.Op.Cost(node).Bytes) is { } oneRead && BatchNormLauncher.IsChosen(limits, oneRead, node, 2))
+            return OneRead(node, limits, macros, oneRead);
         // A variant that does not fit the shape is as if none were asked for.
         if (limits.Variant is "small" or "one_read") return Create(node, limits with { Variant = null });
         return TwoRead(node, macros, BatchNormPlan.TwoRead(limits, slicings, 2));
@@ -63,7 +63,7 @@ internal static class BatchNormBackwardLauncher
             DynamicSharedBytes = BatchNormPlan.DynamicShared(limits, plan.Slices, plan.Blocks),
         };
         Operand[] operands = [.. Outputs(node), Operand.Scratch(), Operand.Counter, .. Inputs(node)];
-        long[] sizes = [.. plan.Slices.Sizes, plan.Members, plan.Share, plan.Resident];
+        long[] sizes = [.. plan.Slices.Sizes, plan.Members, plan.Share, plan.Resident, plan.TakesTurns(limits) ? 1 : 0];
         var totals = plan.Members > 1 ? plan.Slices.Channels * Pair : 0;
         var again = 2 * plan.Slices.BytesOf(plan.Again) + (ReadsResidual(op) ? node.Inputs[^1].Type.Bytes : 0);
         var parameters = (plan.Members - 1) * (ChannelBytes(node) + totals);

@@ -4,10 +4,10 @@ namespace GpuEngine.Cuda.Launchers;
 
 /// <summary>
 /// batch_norm.cu, batch_norm_small.cu and batch_norm_one_read.cu for f32 and bf16. In training: "small" where a slice of channels fits in
-/// the registers of a cluster, else "one_read" where a good part of the slices in work stays in shared memory, else "two_read";
-/// "naive" when asked for. The plan of one_read, and with it the last bits of its results, depends on the device's size; the others do not.
+/// the registers of a cluster, else "one_read" (slices in shared memory between the statistics and y) or "two_read", as
+/// <see cref="BatchNormEstimate"/> says; "naive" when asked for. The plan of one_read, and with it the last bits of its results, depends on the device's size; the others do not.
 /// Tuned numbers: "threads", "blocks" (of a multiprocessor), "batch", "width" (vectors of a row of a slice), "held" and "cluster" (small),
-/// "groups" and "margin" (multiprocessors left free; one_read), "piece_blocks" (two_read).
+/// "groups", "turns" (0: all groups begin at once) and "margin" (multiprocessors left free; one_read), "piece_blocks" (two_read).
 /// </summary>
 internal static class BatchNormLauncher
 {
@@ -24,8 +24,8 @@ internal static class BatchNormLauncher
         if (limits.Variant == "naive") return Naive(node, macros);
         var small = limits.Allows("small") ? BatchNormPlan.Small(limits, slicings, op.Residual) : null;
         if (small is not null) return Small(node, macros, small);
-        var oneRead = limits.Allows("one_read") ? BatchNormPlan.OneRead(limits, slicings, 1, limits.Variant == "one_read") : null;
-        if (oneRead is not null) return OneRead(node, limits, macros, oneRead);
+        if (BatchNormPlan.OneRead(limits, slicings, 1, node.Op.Cost(node).Bytes) is { } oneRead && IsChosen(limits, oneRead, node, 1))
+            return OneRead(node, limits, macros, oneRead);
         // A variant that does not fit the shape is as if none were asked for.
         if (limits.Variant is "small" or "one_read") return Forward(node, limits with { Variant = null });
         return TwoRead(node, macros, BatchNormPlan.TwoRead(limits, slicings, 3));
@@ -33,6 +33,14 @@ internal static class BatchNormLauncher
 
     /// <summary>The flag macros of forward and backward alike.</summary>
     internal static (string Name, string Value) Flag(string name, bool value) => KernelRequest.Define(name, value ? 1 : 0);
+
+    /// <summary>Whether reading once is asked for, or expected to be faster than reading so many tensors twice.</summary>
+    internal static bool IsChosen(CudaLimits limits, BatchNormPlan oneRead, Node node, int tensors)
+    {
+        if (limits.Variant is not null) return limits.Variant == "one_read";
+        var floor = node.Op.Cost(node).Bytes;
+        return BatchNormEstimate.OneRead(limits, oneRead, tensors, floor) <= BatchNormEstimate.TwoRead(limits, tensors * node.Inputs[0].Type.Bytes, floor);
+    }
 
     /// <summary>What may be cut into slices: all tensors of x's type that are accessed.</summary>
     private static ChannelSlices[]? Slicings(Node node, CudaLimits limits)
@@ -68,7 +76,7 @@ internal static class BatchNormLauncher
             DynamicSharedBytes = BatchNormPlan.DynamicShared(limits, plan.Slices, plan.Blocks),
         };
         Operand[] operands = [.. Outputs(node), Mask(node), Operand.Scratch(), Operand.Counter, .. Inputs(node)];
-        long[] sizes = [.. plan.Slices.Sizes, plan.Members, plan.Share, plan.Resident];
+        long[] sizes = [.. plan.Slices.Sizes, plan.Members, plan.Share, plan.Resident, plan.TakesTurns(limits) ? 1 : 0];
         var statistics = plan.Members * plan.Slices.Channels * 2 * sizeof(float);
         var again = plan.Slices.BytesOf(plan.Again) + statistics + (plan.Members - 1) * ParameterBytes(node);
         return new PlannedKernel(node, new LaunchStep(request, plan.Cooperative(1), operands, sizes))

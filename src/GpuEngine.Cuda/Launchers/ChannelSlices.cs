@@ -40,8 +40,14 @@ internal sealed record ChannelSlices(
     /// <summary>Bytes of one tensor in so many positions of every channel.</summary>
     public long BytesOf(long positions) => positions * Channels * (Planes ? Vector : 1) * DType.Size();
 
+    /// <summary>Positions that a warp takes at a time: what a block's part is a multiple of, so that no thread has half a batch.</summary>
+    public long Run => 32 / Width * PerThread;
+
     /// <summary>So many positions, rounded up to whole chunks.</summary>
     public long Whole(long positions) => (positions + Chunk - 1) / Chunk * Chunk;
+
+    /// <summary>The positions of one of so many blocks that share a slice, whole runs of warps.</summary>
+    public long Part(long blocks) => ((Positions + blocks - 1) / blocks + Run - 1) / Run * Run;
 
     /// <summary>The macros, registers being allotted for so many blocks on a multiprocessor.</summary>
     public (string Name, string Value)[] Defines(IEnumerable<(string Name, string Value)> macros, int blocks) =>
