@@ -9,8 +9,7 @@
 // step's scalars (f64, one thread).
 // Bytes per element with P = G = S = f32: adam 32, sgd 16 or 24: the gradients twice, of which the cache serves up to its size.
 // Gradients are read for keeping, all else for using once.
-// Registers: with VECTOR 4 about 48, with VECTOR 8 and f32 states about 62; BLOCKS 4 bounds them to 64, and the grid is that many blocks per
-// multiprocessor. No result depends on how many blocks there are.
+// Registers: about 48, with VECTOR 8 (all bf16) about 56; BLOCKS 4 bounds them to 64, and the grid is that many blocks per multiprocessor. No result depends on how many blocks there are.
 #include "common/gradient_norm.cuh"
 #include "common/grid.cuh"
 #include "common/optimizer_rules.cuh"
@@ -49,6 +48,8 @@ using P = PARAM_DTYPE;
 using G = GRAD_DTYPE;
 using S = STATE_DTYPE;
 using Rate = RATE_DTYPE;
+
+constexpr int kNormVector = VECTOR == 1 ? 1 : kVectorWidth<G>;
 
 static_assert(CLIPPED, "the step takes the factor");
 
@@ -89,7 +90,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) clipped_step(
     const G* grad0, const S* old_state00, const S* old_state01, const S* old_state02, const P* old_param1, const G* grad1,
     const S* old_state10, const S* old_state11, const S* old_state12, const Rate* lr, const i64* step, i64 count0, i64 count1, i64 length,
     i64 pieces) {
-    write_piece_squares<VECTOR, THREADS>(partial, grad0, grad1, count0, count1, length, pieces);
+    write_piece_squares<kNormVector, THREADS>(partial, grad0, grad1, count0, count1, length, pieces);
     S* const state0[3] = {state00, state01, state02};
     const S* const old_state0[3] = {old_state00, old_state01, old_state02};
     const auto arena0 = make_arena<0>(param0, state0, copy0, old_param0, grad0, old_state0, count0);

@@ -4,11 +4,11 @@
 //
 //   optimizer_step_0 ... 3   rules with so many states
 //
-// Mapping: one vector of VECTOR elements per thread, grid-stride, the rest by scalars. VECTOR is what 16 bytes hold of the narrowest type,
-// so every access is 16 bytes (of the wider types two). Outputs may be the inputs (in place).
+// Mapping: one vector of VECTOR elements per thread, grid-stride, the rest by scalars. VECTOR is what 16 bytes hold of the widest type
+// (bf16 beside f32 comes in 8 bytes): threads side by side fill whole sectors with every access. Outputs may be the inputs (in place).
 // Bytes per element with P = G = S = f32: adam 28, sgd 12 or 20, rmsprop 20 (+ 8 each for centered and momentum), adagrad 20. Masters and
 // states in f32, gradients and the copy that the network reads in bf16: adam 28 again, all bf16: 14.
-// Registers: adam with VECTOR 4 about 40; with VECTOR 8 and f32 states 24 + 8 or 4 for the gradient + about 26, bounded to 64 by BLOCKS 4.
+// Registers: adam about 40, with VECTOR 8 (all bf16) 24 for the results + 8 on their way + about 24, bounded to 64 by BLOCKS 4.
 // Arithmetic in f32 whatever the storage types of parameters P, gradients G and states S.
 #include "common/optimizer_rules.cuh"
 

@@ -83,13 +83,16 @@ class Kernel:
         check(DRIVER.cuFuncGetAttribute(ctypes.byref(value), which, self.function), "cuFuncGetAttribute")
         return value.value
 
-    def __call__(self, grid, block, *arguments):
+    def __call__(self, grid, block, *arguments, shared=0, cooperative=False):
         """Tensors and None are addresses, integers are i64."""
         values = [ctypes.c_uint64(a.data_ptr() if torch.is_tensor(a) else 0 if a is None else a) for a in arguments]
         pointers = (ctypes.c_void_p * len(values))(*[ctypes.addressof(v) for v in values])
         grid = grid if isinstance(grid, tuple) else (grid, 1)
         stream = ctypes.c_void_p(torch.cuda.current_stream().cuda_stream)
-        check(DRIVER.cuLaunchKernel(self.function, grid[0], grid[1], 1, block, 1, 1, 0, stream, pointers, None), "cuLaunchKernel")
+        if cooperative:
+            check(DRIVER.cuLaunchCooperativeKernel(self.function, grid[0], grid[1], 1, block, 1, 1, shared, stream, pointers), "cuLaunchCooperativeKernel")
+        else:
+            check(DRIVER.cuLaunchKernel(self.function, grid[0], grid[1], 1, block, 1, 1, shared, stream, pointers, None), "cuLaunchKernel")
 
 
 def seconds(run):
@@ -175,15 +178,25 @@ def batch_norm(n, c, threads, forward_held, backward_held):
     report(f"batch_norm+relu backward {n}x{c} f32", [(dx, leaf[0].grad), (dw, leaf[1].grad), (db, leaf[2].grad)], 5e-5, back, peer_back, 12 * n * c)
 
 
-def cross_entropy(n, c, lanes):
+def cross_entropy(n, c):
     x, target = 3 * randn(n, c), torch.randint(c, (n,), device="cuda")
     loss, divisor, dloss = torch.empty((), device="cuda"), torch.empty((), device="cuda"), torch.ones((), device="cuda")
-    top, log_sum, dx = torch.empty(n, device="cuda"), torch.empty(n, device="cuda"), torch.empty_like(x)
-    blocks = min(-(-n // (256 // lanes)), 2048)
-    partial, counter = torch.empty(2 * blocks, device="cuda"), torch.zeros(1, dtype=torch.int32, device="cuda")
-    fwd, bwd = (Kernel("cross_entropy.cu", "cross_entropy_" + e, LANES=lanes) for e in ("forward", "backward"))
-    run = lambda: fwd(blocks, 256, loss, top, log_sum, divisor, partial, counter, x, target, None, n, c, 1)
-    back = lambda: bwd(blocks, 256, dx, dloss, x, target, None, top, log_sum, divisor, n, c, 1)
+    top, log_sum, dx, dx2 = torch.empty(n, device="cuda"), torch.empty(n, device="cuda"), torch.empty_like(x), torch.empty_like(x)
+    correct = torch.empty((), dtype=torch.int64, device="cuda")
+    processors = torch.cuda.get_device_properties(0).multi_processor_count
+    if c <= 32:
+        stem, macros, sizes, per_block, shared, resident = "cross_entropy_small", dict(CLASSES=c, VECTOR=4), (-(-n // 256), n, 1), 256, 256 * c * 4, 4
+    else:
+        held = -(-c // 128)
+        resident = 3 if held > 4 else 4
+        stem, macros, sizes, per_block, shared = "cross_entropy", dict(LANES=32, HELD=held, ALIGNED=int(c % 4 == 0), BLOCKS=resident), (n, c), 8, 0
+    blocks = min(-(-n // per_block), 2048)
+    together = min(blocks, processors * resident)
+    partial, counters = torch.empty(4 * blocks, device="cuda"), torch.zeros(4, dtype=torch.int32, device="cuda")
+    fwd, bwd, both = (Kernel(stem + ".cu", f"{stem}_{e}", **macros) for e in ("forward", "backward", "with_gradient"))
+    run = lambda: fwd(blocks, 256, loss, top, log_sum, divisor, partial, counters, x, target, None, *sizes, shared=shared)
+    back = lambda: bwd(blocks, 256, dx, dloss, x, target, None, top, log_sum, divisor, *sizes, shared=shared)
+    one = lambda: both(together, 256, loss, dx2, correct, partial, counters, x, target, None, *sizes, shared=shared, cooperative=together > 1)
     run()
     back()
     leaf = x.double().requires_grad_()
@@ -192,11 +205,20 @@ def cross_entropy(n, c, lanes):
     report(f"cross_entropy {n}x{c} f32", [(loss, out), (top + log_sum, leaf.logsumexp(1))], 1e-5, run, lambda: F.cross_entropy(x, target), 4 * n * c)
     logp, total = x.log_softmax(1), torch.tensor(float(n), device="cuda")
 
-    def peer_back():
+    def peer_back(logp=logp):
         g = torch.ops.aten.nll_loss_backward(dloss, logp, target, None, 1, -100, total)
         torch.ops.aten._log_softmax_backward_data(g, logp, 1, x.dtype)
 
     report(f"cross_entropy backward {n}x{c} f32", [(dx, leaf.grad)], 1e-5, back, peer_back, 8 * n * c)
+
+    def peer_both():
+        p = x.log_softmax(1)
+        torch.ops.aten.nll_loss_forward(p, target, None, 1, -100)
+        peer_back(p)
+
+    one()
+    pairs = [(loss, out), (dx2, leaf.grad), (correct, (x.argmax(1) == target).sum())]
+    report(f"cross_entropy with gradient {n}x{c} f32", pairs, 1e-5, one, peer_both, 8 * n * c)
 
 
 def layer_norm(n, c):
@@ -216,7 +238,7 @@ def adam(n):
     lr, step = torch.tensor(1e-3, dtype=torch.float64, device="cuda"), torch.tensor(4, dtype=torch.int64, device="cuda")
     blocks = torch.cuda.get_device_properties(0).multi_processor_count * 32
     k = Kernel("optimizers.cu", "optimizer_step_2", RULE="Adam", DECOUPLED=1, DECAY="0.01")
-    run = lambda: k(blocks, 256, *out, p, g, m, v, lr, step, None, n)
+    run = lambda: k(blocks, 256, *out, None, p, g, m, v, lr, step, None, n)
     run()
     d = [t.double() for t in (p, g, m, v)]
     dm, dv = d[2] * 0.9 + d[1] * 0.1, d[3] * 0.999 + d[1] ** 2 * 0.001
@@ -259,7 +281,7 @@ def main():
     for name, size in spills:
         print(f"local memory: {size} bytes in {name}")
     cases = [activations, lambda: batch_norm(128, 512, 256, 1, 1), lambda: batch_norm(1024, 512, 256, 8, 8), lambda: batch_norm(1024, 4096, 256, 8, 8),
-             lambda: cross_entropy(128, 10, 32), lambda: cross_entropy(8192, 1000, 32), lambda: layer_norm(8192, 1024), lambda: layer_norm(4096, 8192),
+             lambda: cross_entropy(128, 10), lambda: cross_entropy(8192, 1000), lambda: layer_norm(8192, 1024), lambda: layer_norm(4096, 8192),
              lambda: adam(1 << 20), lambda: adam(100 << 20)]
     for case in cases:
         try:

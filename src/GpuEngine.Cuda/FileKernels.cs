@@ -258,6 +258,15 @@ internal static class FileKernels
             "T* dx, const T* dy, const T* y, i64 vectors, i64 length",
             HeldLines()),
         Kernel(
+            "sync_batch_norm.cu", "sync_batch_norm_stats", "statistics of a batch from those of its shares", "sync_batch_norm_stats",
+            "float* mean, float* invstd, float* count, float* new_mean, float* new_var, const float* rows, " +
+            "const float* running_mean, const float* running_var, i64 ranks, i64 channels",
+            Totals()) with { DTypes = [DType.F32] },
+        Kernel(
+            "sync_batch_norm.cu", "sync_batch_norm_sums", "sums of a batch from those of its shares", "sync_batch_norm_sums",
+            "float* sums, const float* rows, i64 ranks, i64 channels",
+            Totals()) with { DTypes = [DType.F32] },
+        Kernel(
             "transpose.cu", "transpose", "swaps two axes through shared memory", "",
             "T* out, const T* in, i64 batch, i64 rows, i64 columns",
             Elements()),
@@ -370,4 +379,6 @@ internal static class FileKernels
             Variant("short", dtype, Define("VECTOR", 1), Define("LANES", 8), Define("HELD", 3)),
         }),
     ];
+
+    private static KernelVariant[] Totals() => [new("f32 gathered", []), new("f32 peers", [Define("PEERS", 1)])];
 }

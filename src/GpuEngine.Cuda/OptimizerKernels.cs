@@ -50,12 +50,16 @@ internal static class OptimizerKernels
     private static KernelVariant[] Steps(string rule, (string, string) option, params (string, string)[] more)
     {
         (string, string)[] start = [("RULE", rule), option, .. more];
-        (string, string)[] wide = [KernelRequest.Define("VECTOR", 8), KernelRequest.Define("BLOCKS", 4), ("GRAD_DTYPE", "bf16")];
+        (string, string) gradient = ("GRAD_DTYPE", "bf16");
         return
         [
             new($"{rule} f32", start),
-            new($"{rule} masters", [.. start, .. wide, ("COPY", "1")]),
-            new($"{rule} bf16 clipped", [.. start.Where(d => d != Clipped), .. wide, ("PARAM_DTYPE", "bf16"), ("STATE_DTYPE", "bf16"), Clipped]),
+            new($"{rule} masters", [.. start, gradient, ("COPY", "1")]),
+            new($"{rule} bf16 clipped",
+            [
+                .. start.Where(d => d != Clipped), gradient, ("PARAM_DTYPE", "bf16"), ("STATE_DTYPE", "bf16"),
+                KernelRequest.Define("VECTOR", 8), KernelRequest.Define("BLOCKS", 4), Clipped,
+            ]),
         ];
     }
 }

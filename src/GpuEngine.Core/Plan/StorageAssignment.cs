@@ -184,7 +184,22 @@ internal sealed class StorageAssignment
             return;
         }
 
+        if (Replaced(node, output) is { } place)
+        {
+            Bind(output, place, 0);
+            return;
+        }
+
         Bind(output, new StorageBlock(node.Op is InputOp ? MemoryClass.Inputs : MemoryClass.Activations, output), 0);
+    }
+
+    /// <summary>The storage of the variable whose new value this is, where the old one has been read for the last time.</summary>
+    private StorageBlock? Replaced(Node node, Tensor output)
+    {
+        if (node.Op is Leaf || !_updates.TryGetValue(output, out var variable)) return null;
+        var block = _blocks.Values.FirstOrDefault(b => b.Variable == variable);
+        // Read by this very node it would have to say that it may lie there (InPlaceInput).
+        return block is not null && block.Bytes == output.Type.Bytes && LastRead(block) < _time[node] ? block : null;
     }
 
     private bool MayOverwrite(Node node, Tensor input, Tensor output)

@@ -25,7 +25,7 @@ internal static class ClippedStepLauncher
         var rate = node.Inputs[arenas * perGroup];
         // Types and options are the same for both, but for the decay.
         if (OptimizerLauncher.Defines(op.RuleOf(0), groups[0], rate.DType, limits) is not { } rule) return null;
-        var vector = OptimizerLauncher.Vector(op.Rule, all, limits);
+        var vector = OptimizerLauncher.Vector(all, limits);
         var threads = limits.Tuned("threads", 256);
         var perMultiprocessor = limits.Tuned("blocks", Math.Max(1, 1024 / threads));
         var segments = op.Norm.Segments.Count > 0;

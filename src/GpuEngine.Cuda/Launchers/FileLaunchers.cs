@@ -16,6 +16,8 @@ internal static class FileLaunchers
         CudaKernels.Register<MaxoutBackwardOp>(MaxoutLauncher.Backward);
         CudaKernels.Register<BatchNormOp>(BatchNormLauncher.Forward);
         CudaKernels.Register<BatchNormBackwardOp>(BatchNormBackwardLauncher.Create);
+        CudaKernels.Register<SyncBatchNormStatsOp>(SyncBatchNormLauncher.Stats);
+        CudaKernels.Register<SyncBatchNormSumsOp>(SyncBatchNormLauncher.Sums);
         CudaKernels.Register<CrossEntropyOp>(CrossEntropyLauncher.Forward);
         CudaKernels.Register<CrossEntropyBackwardOp>(CrossEntropyLauncher.Backward);
         CudaKernels.Register<CrossEntropyWithGradientOp>(CrossEntropyLauncher.WithGradient);

@@ -19,7 +19,7 @@ internal static class OptimizerLauncher
         var tensors = node.Inputs.Take(2 + states).ToArray();
         var clip = op.Clip ? node.Inputs[^1] : null;
         if (clip is { DType: not DType.F32 } || Defines(op, tensors, node.Inputs[2 + states].DType, limits) is not { } defines) return null;
-        var vector = Vector(op, tensors, limits);
+        var vector = Vector(tensors, limits);
         var threads = limits.Tuned("threads", 256);
         var count = param.Type.Elements;
         Operand[] operands =
@@ -39,13 +39,11 @@ internal static class OptimizerLauncher
     }
 
     /// <summary>
-    /// As many elements as 16 bytes hold of the narrowest type, so that every access is at least that wide; one where an address may be odd.
+    /// As many elements as 16 bytes hold of the widest type: threads side by side then fill whole sectors with every access, which two
+    /// accesses of neighbouring 16 bytes by each thread would not. One where an address may be odd.
     /// </summary>
-    internal static int Vector(OptimizerOp op, Tensor[] tensors, CudaLimits limits)
-    {
-        if (limits.Variant == "naive" || tensors.Any(t => VectorWidth.Any(t.DType, [t]) == 1)) return 1;
-        return op.Copy ? 8 : tensors.Max(t => VectorWidth.Any(t.DType, [t]));
-    }
+    internal static int Vector(Tensor[] tensors, CudaLimits limits) =>
+        limits.Variant == "naive" ? 1 : tensors.Min(t => VectorWidth.Any(t.DType, [t]));
 
     /// <summary>Types, vector and rule of a step on param, grad and states; null where the kernels do not fit.</summary>
     internal static (string, string)[]? Defines(OptimizerOp op, Tensor[] tensors, DType rate, CudaLimits limits)
@@ -56,7 +54,7 @@ internal static class OptimizerLauncher
         [
             KernelRequest.Define("PARAM_DTYPE", tensors[0].DType), KernelRequest.Define("GRAD_DTYPE", tensors[1].DType),
             KernelRequest.Define("STATE_DTYPE", tensors.Length > 2 ? tensors[2].DType : DType.F32), KernelRequest.Define("RATE_DTYPE", rate),
-            Flag("MAXIMIZE", op.Maximize), Flag("COPY", op.Copy), KernelRequest.Define("VECTOR", Vector(op, tensors, limits)), .. rule,
+            Flag("MAXIMIZE", op.Maximize), Flag("COPY", op.Copy), KernelRequest.Define("VECTOR", Vector(tensors, limits)), .. rule,
         ];
     }
 

@@ -1,5 +1,6 @@
 using System.Runtime.InteropServices;
 using System.Text.Json;
+using GpuEngine.Cuda;
 using GpuEngine.Cuda.Interop;
 using GpuEngine.Cuda.Launchers;
 using Xunit;
@@ -10,17 +11,18 @@ namespace GpuEngine.Tests.Cuda;
 /// <param name="Bytes">Read and written in global memory.</param>
 /// <param name="Sectors">Of 32 bytes.</param>
 /// <param name="FewestSectors">That the same requests could do with.</param>
+/// <param name="Requests">Accesses of whole warps.</param>
 /// <param name="BankWays">Most different words of one bank in one access of a warp.</param>
-internal sealed record CountedTraffic(long Bytes, long Sectors, long FewestSectors, long BankWays)
+internal sealed record CountedTraffic(long Bytes, long Sectors, long FewestSectors, long Requests, long BankWays)
 {
     /// <summary>Runs with counting instead of checking.</summary>
-    public static unsafe CountedTraffic Of(Action run, PlannedKernel kernel)
+    public static unsafe CountedTraffic Of(CudaDevice device, PlannedKernel kernel, IReadOnlyList<double[]> inputs)
     {
         Assert.Equal(0, Cudasim.cudasim_set_option("check", "traffic"));
         try
         {
             Cudasim.cudasim_counters_clear();
-            run();
+            KernelRun.Outputs(device, kernel, inputs);
             using var json = JsonDocument.Parse(Marshal.PtrToStringUTF8((nint)Cudasim.cudasim_counters_json()) ?? "[]");
             var root = json.RootElement;
             var list = root.ValueKind == JsonValueKind.Array ? root : root.EnumerateObject().First(p => p.Value.ValueKind == JsonValueKind.Array).Value;
@@ -29,7 +31,8 @@ internal sealed record CountedTraffic(long Bytes, long Sectors, long FewestSecto
             long Sum(params string[] names) => launches.Sum(l => names.Sum(n => l.GetProperty(n).GetInt64()));
             return new CountedTraffic(
                 Sum("global_read_bytes", "global_write_bytes"), Sum("global_read_sectors", "global_write_sectors"),
-                Sum("global_read_ideal_sectors", "global_write_ideal_sectors"), launches.Max(l => l.GetProperty("shared_max_ways").GetInt64()));
+                Sum("global_read_ideal_sectors", "global_write_ideal_sectors"), Sum("global_read_requests", "global_write_requests"),
+                launches.Max(l => l.GetProperty("shared_max_ways").GetInt64()));
         }
         finally
         {

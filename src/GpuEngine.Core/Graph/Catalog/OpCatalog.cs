@@ -41,7 +41,7 @@ public static class OpCatalog
         SoftmaxOp.Spec, SoftmaxOp.LogSpec, DropoutOp.Spec, EmbeddingOp.Spec,
         CrossEntropyOp.Spec, CrossEntropyWithGradientOp.Spec, NegativeLogLikelihood.Spec, MseLoss.Spec, L1Loss.Spec, HuberLoss.Spec, HuberLoss.SmoothL1Spec, BinaryCrossEntropyWithLogits.Spec,
         LinearOp.Spec,
-        BatchNormOp.Spec,
+        BatchNormOp.Spec, SyncBatchNormStatsOp.Spec, SyncBatchNormSumsOp.Spec,
         GroupNormOp.Spec,
         LayerNormOp.Spec,
         InstanceNormOp.Spec,
