@@ -35,6 +35,7 @@ internal static class PrimitiveLaunchers
         CudaKernels.Register<MaxPoolOp>(MaxPool);
         CudaKernels.Register<MatMulOp>(MatMul.Create);
         CudaKernels.Register<LinearOp>(MatMul.Linear);
+        CudaKernels.Register<LinearParametersBackwardOp>(ParameterGradients.Create);
         CudaKernels.Register<ConvolutionOp>(Convolution.Forward);
         CudaKernels.Register<ConvolutionInputOp>(Convolution.Input);
         CudaKernels.Register<ConvolutionWeightOp>(Convolution.Weight);

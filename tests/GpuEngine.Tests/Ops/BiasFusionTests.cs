@@ -92,16 +92,19 @@ public class BiasFusionTests
 
     /// <summary>Launches of one more hidden layer: the products forward and two backward, and what cannot go into them.</summary>
     [Theory]
-    [InlineData(NormKind.None, "relu", 0, 4)]
-    [InlineData(NormKind.None, "gelu", 0, 5)]
-    [InlineData(NormKind.None, "relu", 0.1, 5)]
-    [InlineData(NormKind.None, "gelu", 0.1, 5)]
-    public void A_hidden_layer_takes_few_launches(NormKind norm, string activation, double dropout, int launches)
+    [InlineData(NormKind.None, "relu", 0, DType.F32, 4)]
+    [InlineData(NormKind.None, "gelu", 0, DType.F32, 5)]
+    [InlineData(NormKind.None, "relu", 0.1, DType.F32, 5)]
+    [InlineData(NormKind.None, "gelu", 0.1, DType.F32, 5)]
+    [InlineData(NormKind.Batch, "relu", 0, DType.F32, 5)]
+    [InlineData(NormKind.None, "relu", 0, DType.BF16, 4)]
+    [InlineData(NormKind.Batch, "relu", 0, DType.BF16, 5)]
+    public void A_hidden_layer_takes_few_launches(NormKind norm, string activation, double dropout, DType compute, int launches)
     {
         int Launches(int depth)
         {
             var options = new MlpOptions { Depth = depth, Width = 32, Norm = norm, Activation = activation, Dropout = dropout };
-            var step = new TrainStep(new ModelVariables(Mlp.Create(20, 10, options)), [16, 20], Losses.CrossEntropy, new AdamW(), default);
+            var step = new TrainStep(new ModelVariables(Mlp.Create(20, 10, options)), [16, 20], Losses.CrossEntropy, new AdamW(), default, compute);
             var target = new CudaPlanTarget(new CudaLimits { HasCublas = true, HasCublasLt = true }, new CudaDeviceOptions());
             return Planner.Plan(step.Program, target).Launches.Count;
         }
