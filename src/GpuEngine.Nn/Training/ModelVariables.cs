@@ -88,28 +88,8 @@ public sealed class ModelVariables
     /// <param name="training">Whether layers behave as in training.</param>
     /// <param name="compute">The dtype that parameters are cast to before they are used; f32 leaves them as they are.</param>
     /// <param name="generator">State of the random generator, needed by dropout in training.</param>
-    public Trace NewTrace(bool training, DType compute = DType.F32, Tensor? generator = null)
-    {
-        var views = Views(compute);
-        return new(training, p => views[p], b => _buffers[b].Value, generator);
-    }
-
-    /// <summary>
-    /// The parameters in a dtype, as parts of arenas that are cast as a whole: one launch per group, not one per parameter. In f32
-    /// they are the slots' own views.
-    /// </summary>
-    private Dictionary<Parameter, Tensor> Views(DType dtype)
-    {
-        var views = new Dictionary<Parameter, Tensor>();
-        foreach (var group in Groups)
-        {
-            var arena = F.Cast(group.Arena.Value, dtype);
-            foreach (var slot in group.Slots)
-                views[slot.Parameter] = dtype == DType.F32 ? slot.View : F.Reshape(F.Narrow(arena, 0, slot.Offset, (int)slot.Parameter.Shape.Elements), slot.Parameter.Shape);
-        }
-
-        return views;
-    }
+    public Trace NewTrace(bool training, DType compute = DType.F32, Tensor? generator = null) =>
+        new(training, p => F.Cast(_slots[p].View, compute), b => _buffers[b].Value, generator);
 
     /// <summary>What the recording wants to be replaced.</summary>
     public IEnumerable<VariableUpdate> Updates(Trace trace) => trace.Updates.Select(u => new VariableUpdate(_buffers[u.Key], u.Value));

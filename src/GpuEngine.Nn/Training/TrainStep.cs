@@ -38,10 +38,8 @@ public sealed class TrainStep
         var updates = new List<VariableUpdate>(model.Updates(trace).Select(u => u with { Value = fused[u.Value] }));
         List<NamedTensor> outputs = [new(Loss, lossTensor)];
 
-        // In the dtype of the computation; packed they are cast as a whole.
-        var raw = Autodiff.Gradients(lossTensor, [.. model.Groups.SelectMany(g => g.Slots).Select(s => trace[s.Parameter])]);
-        Gradients = [.. raw.Select(g => F.Cast(g, DType.F32))];
-        var gradients = PackByGroup(raw, clipping.Value);
+        Gradients = Autodiff.Gradients(lossTensor, [.. model.Groups.SelectMany(g => g.Slots).Select(s => s.View)]);
+        var gradients = PackByGroup(clipping.Value);
         Tensor? factor = null;
         if (clipping.Norm is { } limit)
         {
@@ -89,13 +87,13 @@ public sealed class TrainStep
     internal static Tensor Correct(Tensor logits, Tensor target) =>
         F.Sum(F.Cast(F.Eq(F.ArgMax(F.Detach(logits)), target), DType.I64));
 
-    private List<Tensor> PackByGroup(IReadOnlyList<Tensor> raw, double? limit)
+    private List<Tensor> PackByGroup(double? limit)
     {
         var result = new List<Tensor>();
         var start = 0;
         foreach (var group in Model.Groups)
         {
-            var packed = F.Cast(group.Pack([.. raw.Skip(start).Take(group.Slots.Count)]), DType.F32);
+            var packed = group.Pack([.. Gradients.Skip(start).Take(group.Slots.Count)]);
             result.Add(limit is { } value ? F.ClipGradValue(packed, value) : packed);
             start += group.Slots.Count;
         }

@@ -97,8 +97,6 @@ public class BiasFusionTests
     [InlineData(NormKind.None, "relu", 0.1, DType.F32, 5)]
     [InlineData(NormKind.None, "gelu", 0.1, DType.F32, 5)]
     [InlineData(NormKind.Batch, "relu", 0, DType.F32, 5)]
-    [InlineData(NormKind.None, "relu", 0, DType.BF16, 4)]
-    [InlineData(NormKind.Batch, "relu", 0, DType.BF16, 5)]
     public void A_hidden_layer_takes_few_launches(NormKind norm, string activation, double dropout, DType compute, int launches)
     {
         int Launches(int depth)
