@@ -21,20 +21,8 @@ internal sealed unsafe class CublasProduct : CudaKernel
     public CublasProduct(Node node, CudaLimits limits, Product product) : base(node)
     {
         _product = product;
-        _type = product.DType switch
-        {
-            DType.F64 => cudaDataType_t.CUDA_R_64F,
-            DType.BF16 => cudaDataType_t.CUDA_R_16BF,
-            _ => cudaDataType_t.CUDA_R_32F,
-        };
-        _compute = product.DType switch
-        {
-            DType.F64 => cublasComputeType_t.CUBLAS_COMPUTE_64F,
-            DType.F32 when limits.AllowTf32 => cublasComputeType_t.CUBLAS_COMPUTE_32F_FAST_TF32,
-            _ => cublasComputeType_t.CUBLAS_COMPUTE_32F,
-        };
-        // What NVIDIA recommends: 32 MiB from Hopper on, 4 MiB before.
-        WorkspaceBytes = limits.Architecture >= 90 ? 32L << 20 : 4L << 20;
+        (_type, _compute) = (TypeOf(product.DType), ComputeType(product.DType, limits));
+        WorkspaceBytes = WorkspaceOf(limits);
         var hasEpilogue = product.Bias || product.HasMore;
         _useLt = hasEpilogue && product is { Batch: 1, DType: not DType.F64 } && limits.HasCublasLt;
         _secondShape = new LaunchShape(new Dim3((uint)limits.Blocks(product.M * product.N, 256)), new Dim3(256));
@@ -51,6 +39,23 @@ internal sealed unsafe class CublasProduct : CudaKernel
     /// <summary>Whether the extents are what cuBLAS takes: 32-bit and not empty.</summary>
     public static bool Fits(Product p) =>
         p.M > 0 && p.N > 0 && p.K > 0 && p.Batch > 0 && Math.Max(Math.Max(p.M, p.N), Math.Max(p.K, p.Batch)) <= int.MaxValue;
+
+    internal static cudaDataType_t TypeOf(DType dtype) => dtype switch
+    {
+        DType.F64 => cudaDataType_t.CUDA_R_64F,
+        DType.BF16 => cudaDataType_t.CUDA_R_16BF,
+        _ => cudaDataType_t.CUDA_R_32F,
+    };
+
+    internal static cublasComputeType_t ComputeType(DType dtype, CudaLimits limits) => dtype switch
+    {
+        DType.F64 => cublasComputeType_t.CUBLAS_COMPUTE_64F,
+        DType.F32 when limits.AllowTf32 => cublasComputeType_t.CUBLAS_COMPUTE_32F_FAST_TF32,
+        _ => cublasComputeType_t.CUBLAS_COMPUTE_32F,
+    };
+
+    /// <summary>What NVIDIA recommends: 32 MiB from Hopper on, 4 MiB before.</summary>
+    internal static long WorkspaceOf(CudaLimits limits) => limits.Architecture >= 90 ? 32L << 20 : 4L << 20;
 
     public override void Dispose()
     {
@@ -103,7 +108,7 @@ internal sealed unsafe class CublasProduct : CudaKernel
     protected override void Bound()
     {
         if (!_useLt) return;
-        _epilogue = BiasEpilogue.Create(
+        _epilogue = BiasEpilogue.Forward(
             Library!.CublasLt(), _product, _type, _compute, WorkspaceBytes, Out(0), In(0), In(1), Bias, Residual);
     }
 

@@ -38,6 +38,7 @@ internal static class PrimitiveLaunchers
         CudaKernels.Register<MaxPoolBackwardNhwcOp>(MaxPoolLauncher.Backward);
         CudaKernels.Register<MatMulOp>(MatMul.Create);
         CudaKernels.Register<LinearOp>(MatMul.Linear);
+        CudaKernels.Register<LinearParametersBackwardOp>(ParameterGradients.Create);
         CudaKernels.Register<ConvolutionOp>(Convolution.Forward);
         CudaKernels.Register<ConvolutionInputOp>(Convolution.Input);
         CudaKernels.Register<ConvolutionWeightOp>(Convolution.Weight);

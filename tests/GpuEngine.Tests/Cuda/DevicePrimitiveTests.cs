@@ -71,6 +71,8 @@ public sealed class DevicePrimitiveTests(DeviceUnderTest under) : IClassFixture<
         ["linear relu"] = t => new LinearOp(true, new Relu()).Apply(X(t, 3, 17), Y(t, 18, 17), X(t, 18)).Outputs[0],
         ["linear residual"] = t => new LinearOp(true, null, true).Apply(X(t, 3, 17), Y(t, 18, 17), X(t, 18), Y(t, 3, 18)).Outputs[0],
         ["linear residual relu"] = t => new LinearOp(false, new Relu(), true).Apply(X(t, 3, 17), Y(t, 18, 17), Y(t, 3, 18)).Outputs[0],
+        ["linear parameters"] = t => Both(Parameters(t, 19, 6, 33)),
+        ["linear parameters one"] = t => Parameters(t, 1, 5, 3).Outputs[1],
         ["convolution"] = t => F.Convolution(X(t, Plane), Y(t, 4, 3, 3, 3), new ConvGeometry([1, 2], [1, 0], [1, 1], 1)),
         ["convolution groups"] = t => F.Convolution(X(t, 2, 4, 7, 6), Y(t, 6, 2, 2, 3), new ConvGeometry([2, 1], [0, 2], [2, 1], 2)),
         ["convolution_input"] = t => F.ConvolutionInput(X(t, 2, 6, 3, 8), Y(t, 6, 2, 2, 3), [2, 4, 7, 6], new ConvGeometry([2, 1], [0, 2], [2, 1], 2)),
@@ -125,6 +127,8 @@ public sealed class DevicePrimitiveTests(DeviceUnderTest under) : IClassFixture<
     [InlineData("linear relu", DType.F32)]
     [InlineData("linear residual", DType.BF16)]
     [InlineData("linear residual relu", DType.F32)]
+    [InlineData("linear parameters", DType.F32)]
+    [InlineData("linear parameters", DType.BF16)]
     [InlineData("convolution", DType.F32)]
     [InlineData("convolution_input", DType.BF16)]
     [InlineData("convolution_weight", DType.F64)]
@@ -134,7 +138,7 @@ public sealed class DevicePrimitiveTests(DeviceUnderTest under) : IClassFixture<
         Assert.SkipUnless(limits.HasCublasLt && limits.HasCudnn, "cuBLASLt or cuDNN is not installed.");
         using var evaluation = new Evaluation(under.Shared, [new("y", Cases[name](dtype))]);
         Assert.Contains(
-            ((CudaExecutable)evaluation.Executable).Kernels, k => k is CudnnConvolution { UsesCudnn: true } or CublasProduct { UsesEpilogue: true });
+            ((CudaExecutable)evaluation.Executable).Kernels, k => k is CudnnConvolution { UsesCudnn: true } or CublasProduct { UsesEpilogue: true } or ParameterGradients { UsesEpilogue: true });
     }
 
     [Theory]
@@ -199,6 +203,12 @@ public sealed class DevicePrimitiveTests(DeviceUnderTest under) : IClassFixture<
         new MaxPoolBackwardNhwcOp(((MaxPoolNhwcOp)pool.Op).Of, pool.Inputs[0].Shape).Apply(Like(pool.Outputs[0]), pool.Outputs[1]).Outputs[0];
 
     private static Tensor Like(Tensor t) => F.Input($"g{t.Shape}", t.DType, t.Shape);
+
+    /// <summary>Both gradients in one tensor.</summary>
+    private static Tensor Both(Node node) => F.Concat([node.Outputs[0], F.Reshape(node.Outputs[1], [node.Outputs[1].Shape[0], 1])], 1);
+
+    private static Node Parameters(DType dtype, int rows, int outputs, int inputs) =>
+        new LinearParametersBackwardOp().Apply(X(dtype, rows, outputs), Y(dtype, rows, inputs));
 
     private static Node Pool(DType dtype) => new MaxPoolOp([3, 2], [2, 1], [1, 1], [1, 2], true).Apply(X(dtype, Plane));
 

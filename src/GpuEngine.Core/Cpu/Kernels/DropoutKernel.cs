@@ -39,18 +39,23 @@ internal sealed unsafe class DropoutKernel<T>(Node node) : CpuKernel where T : u
             var y = Out<T>(0) + at;
             var scale = Vector512.Create(_scale);
             var i = 0;
-            for (; i <= n - Vector512<T>.Count; i += Vector512<T>.Count) (Vector512.Load(x + i) * scale & Kept(words + i)).Store(y + i);
-            if (i < n) Lanes.Store(y + i, n - i, Lanes.Load(x + i, n - i) * scale & Kept(words + i));
+            for (; i <= n - Vector512<T>.Count; i += Vector512<T>.Count) (Vector512.Load(x + i) * scale & DropoutMask.Kept<T>(words + i, _threshold)).Store(y + i);
+            if (i < n) Lanes.Store(y + i, n - i, Lanes.Load(x + i, n - i) * scale & DropoutMask.Kept<T>(words + i, _threshold));
         }
     }
+}
 
+/// <summary>From random words to the elements that dropout keeps.</summary>
+internal static unsafe class DropoutMask
+{
+    /// <summary>All bits set in the lanes whose word, less its lowest 8 bits, reaches the threshold.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private Vector512<T> Kept(uint* words)
+    public static Vector512<T> Kept<T>(uint* words, uint threshold) where T : unmanaged
     {
         if (typeof(T) == typeof(float))
-            return Vector512.GreaterThanOrEqual((Vector512.Load(words) >>> 8).AsInt32(), Vector512.Create((int)_threshold)).As<int, T>();
+            return Vector512.GreaterThanOrEqual((Vector512.Load(words) >>> 8).AsInt32(), Vector512.Create((int)threshold)).As<int, T>();
         var pair = Vector256.WidenLower(Vector256.Load(words));
         var wide = Vector512.Create(pair, Vector256.WidenUpper(Vector256.Load(words))) >>> 8;
-        return Vector512.GreaterThanOrEqual(wide.AsInt64(), Vector512.Create((long)_threshold)).As<long, T>();
+        return Vector512.GreaterThanOrEqual(wide.AsInt64(), Vector512.Create((long)threshold)).As<long, T>();
     }
 }

@@ -61,8 +61,10 @@ public sealed record LinearOp(bool Bias, Activation? Activation = null, bool Res
         }
 
         var rows = Rows(g);
-        List<Tensor?> gradients = [F.Reshape(F.MatMul(rows, w), x.Shape), F.MatMul(rows, Rows(x), transposeA: true)];
-        if (Bias) gradients.Add(db ?? F.Reshape(F.Sum(rows, [0]), node.Inputs[2].Shape));
+        List<Tensor?> gradients = [F.Reshape(F.MatMul(rows, w), x.Shape)];
+        if (Bias && db is null) gradients.AddRange(new LinearParametersBackwardOp().Apply(rows, Rows(x)).Outputs);
+        else gradients.Add(F.MatMul(rows, Rows(x), transposeA: true));
+        if (db is not null) gradients.Add(db);
         if (Residual) gradients.Add(g);
         return [.. gradients];
     }
@@ -71,6 +73,27 @@ public sealed record LinearOp(bool Bias, Activation? Activation = null, bool Res
         Graph.Cost.Streaming(node, 2 * node.Outputs[0].Type.Elements * node.Inputs[1].Shape[1]);
 
     private static Tensor Rows(Tensor x) => F.Reshape(x, [(int)x.Shape.Product(0, x.Rank - 1), x.Shape[^1]]);
+}
+
+/// <summary>
+/// Inputs dy [m, out] and x [m, in], outputs dy^T x [out, in] and the sums of dy over its rows [out]: the gradients of a linear layer's
+/// weight and bias, of which a matrix library makes the second beside the first.
+/// </summary>
+public sealed record LinearParametersBackwardOp : FusedOp
+{
+    public override string Name => "linear_parameters_backward";
+
+    public override TensorType[] Infer(IReadOnlyList<TensorType> inputs)
+    {
+        var (dy, x) = (inputs[0], inputs[1]);
+        if (dy.DType != x.DType || dy.Shape.Rank != 2 || x.Shape.Rank != 2 || dy.Shape[0] != x.Shape[0]) throw Mismatch(Name, "dy [m, out] and x [m, in]", inputs);
+        return [dy with { Shape = [dy.Shape[1], x.Shape[1]] }, dy with { Shape = [dy.Shape[1]] }];
+    }
+
+    public override Tensor[] Decompose(IReadOnlyList<Tensor> inputs) =>
+        [F.MatMul(inputs[0], inputs[1], transposeA: true), F.Reshape(F.Sum(inputs[0], [0]), [inputs[0].Shape[1]])];
+
+    public override Cost Cost(Node node) => Graph.Cost.Streaming(node, 2 * node.Outputs[0].Type.Elements * node.Inputs[0].Shape[0]);
 }
 
 public static partial class F

@@ -6,6 +6,7 @@ namespace GpuEngine.Core.Graph;
 /// <item>relu(linear(x)), linear(x) + residual and relu(linear(x) + residual) become one linear op, whose epilogue does the rest;</item>
 /// <item>any other chain of activation, dropout and sum with a residual behind a linear layer becomes one <see cref="BiasActOp"/>, which
 /// takes the bias over as well: its backward launch then makes the bias's gradient beside its own;</item>
+/// <item>the same behind a convolution with a bias, and behind a sum with a bias that broadcasts along one axis;</item>
 /// <item>a chain of two or three of them behind anything else becomes one <see cref="BiasActOp"/>.</item>
 /// </list>
 /// Only values that nobody else reads disappear. Results stay the same but for the order of a few roundings.
@@ -59,11 +60,14 @@ public static class FuseBiasActivations
         Node? OnlyReader(Tensor t) => !results.Contains(t) && readers[t].Count() == 1 ? readers[t].First() : null;
     }
 
-    /// <summary>What one fusion replaces, in order; a linear layer or nothing in front of it.</summary>
+    /// <summary>What one fusion replaces, in order; a layer, a sum with a bias or nothing in front of it.</summary>
     private sealed class Chain
     {
         private readonly Node? _linear;
+        private readonly Node? _convolution;
         private readonly Tensor _input;
+        private readonly Tensor? _bias;
+        private readonly int _dim = -1;
         private Activation? _activation;
         private DropoutOp? _dropout;
         private Tensor? _generator;
@@ -72,14 +76,23 @@ public static class FuseBiasActivations
         /// <summary>The sum came before the activation: only the epilogue of a product does that.</summary>
         private bool _residualFirst;
 
-        private Chain(Node? linear, Tensor input) => (_linear, _input) = (linear, input);
+        private Chain(Tensor input) => _input = input;
+
+        private Chain(Node first)
+        {
+            Nodes.Add(first);
+            _input = first.Outputs[0];
+            if (first.Op is LinearOp) _linear = first;
+            else if (first.Op is Conv2dOp) (_convolution, _bias, _dim) = (first, first.Inputs[2], 1);
+            else if (BiasOf(first) is { } sum) (_input, _bias, _dim) = sum;
+        }
 
         public List<Node> Nodes { get; } = [];
 
         public Node Last => Nodes[^1];
 
         /// <summary>Whether fewer launches or bytes come of it.</summary>
-        public bool IsWorthIt => _linear is null ? Nodes.Count > 1 : Nodes.Count > 2 || (Nodes.Count > 1 && (IsEpilogue || HasBias));
+        public bool IsWorthIt => Nodes.Count > (_linear is null || IsEpilogue || HasBias ? 1 : 2);
 
         private bool HasBias => ((LinearOp)_linear!.Op).Bias;
 
@@ -89,16 +102,29 @@ public static class FuseBiasActivations
         /// <summary>A chain that starts with this node, or null.</summary>
         public static Chain? Start(Node node)
         {
-            if (node.Op is LinearOp { Activation: null, Residual: false })
+            if (node.Op is LinearOp { Activation: null, Residual: false } or Conv2dOp { Bias: true } || BiasOf(node) is not null) return new Chain(node);
+            if (node.Op is not (Activation or DropoutOp)) return null;
+            var start = new Chain(node.Inputs[0]);
+            return start.TryAppend(node) ? start : null;
+        }
+
+        /// <summary>The parts of a sum with a vector that broadcasts along one axis, and that axis.</summary>
+        private static (Tensor Input, Tensor? Bias, int Dim)? BiasOf(Node node)
+        {
+            if (node.Op is not BinaryOp { Kind: BinaryKind.Add }) return null;
+            var type = node.Outputs[0].Type;
+            for (var i = 0; i < 2; i++)
             {
-                var chain = new Chain(node, node.Outputs[0]);
-                chain.Nodes.Add(node);
-                return chain;
+                var (x, other) = (node.Inputs[i], node.Inputs[1 - i]);
+                if (x.Type != type || other.Type == type || other.DType != type.DType) continue;
+                var vector = other.Node.Op is ReshapeOp ? other.Node.Inputs[0] : other;
+                // Counted from the end, as broadcasting does; one axis of more than one element.
+                var axes = Enumerable.Range(0, other.Rank).Where(axis => other.Shape[axis] != 1).ToArray();
+                if (vector.Rank != 1 || axes.Length != 1) continue;
+                return (x, vector, axes[0] + x.Rank - other.Rank);
             }
 
-            if (node.Op is not (Activation or DropoutOp)) return null;
-            var start = new Chain(null, node.Inputs[0]);
-            return start.TryAppend(node) ? start : null;
+            return null;
         }
 
         /// <summary>Takes the only reader of the chain's value in, if it fits behind what is there.</summary>
@@ -134,14 +160,21 @@ public static class FuseBiasActivations
             // The fused op belongs to the layer of its first part; ledgers group by it.
             using var scope = Scope.Restore(Nodes[0].Scope);
             var residual = _residual is null ? null : map[_residual];
-            if (_linear is null) return Apply(map[_input], null);
-            Tensor[] operands = [.. _linear.Inputs.Select(t => map[t])];
-            if (IsEpilogue)
-                return new LinearOp(HasBias, _activation, residual is not null).Apply(residual is null ? operands : [.. operands, residual]).Outputs[0];
-            return Apply(F.Linear(operands[0], operands[1]), HasBias ? operands[2] : null);
+            if (_linear is not null)
+            {
+                Tensor[] operands = [.. _linear.Inputs.Select(t => map[t])];
+                if (IsEpilogue)
+                    return new LinearOp(HasBias, _activation, residual is not null).Apply(residual is null ? operands : [.. operands, residual]).Outputs[0];
+                return Apply(F.Linear(operands[0], operands[1]), HasBias ? operands[2] : null);
+            }
 
-            Tensor Apply(Tensor x, Tensor? bias) => F.BiasAct(
-                x, bias, _activation, _dropout, _generator is null ? null : map[_generator], residual, dim: -1).Output;
+            var x = _convolution is null
+                ? map[_input]
+                : (((Conv2dOp)_convolution.Op) with { Bias = false }).Apply(map[_convolution.Inputs[0]], map[_convolution.Inputs[1]]).Outputs[0];
+            return Apply(x, _bias is null ? null : map[_bias]);
+
+            Tensor Apply(Tensor product, Tensor? bias) => F.BiasAct(
+                product, bias, _activation, _dropout, _generator is null ? null : map[_generator], residual, _dim).Output;
         }
     }
 }

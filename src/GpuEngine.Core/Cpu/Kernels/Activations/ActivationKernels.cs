@@ -25,6 +25,8 @@ internal static class ActivationKernels
         RegisterActivation<Hardsigmoid>();
         RegisterActivation<Hardswish>();
         CpuKernels.Register<ActivationBackwardOp>((node, _) => Create(node, ((ActivationBackwardOp)node.Op).Of));
+        CpuKernels.Register<BiasActOp>(BiasActKernels.Forward);
+        CpuKernels.Register<BiasActBackwardOp>(BiasActKernels.Backward);
         CpuKernels.Register<PReluOp>(ChannelKernels.PRelu);
         CpuKernels.Register<PReluBackwardOp>(ChannelKernels.PReluBackward);
         CpuKernels.Register<SReluOp>(ChannelKernels.SRelu);
