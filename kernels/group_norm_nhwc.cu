@@ -33,7 +33,7 @@ using namespace gpuengine;
 
 using T = DTYPE;
 using P = PARAM_DTYPE;
-using Run = Vec<T, VECTOR>;
+using Run = Packed<T, VECTOR>;
 
 // What y needs of a group.
 struct alignas(16) GroupScale {
@@ -65,34 +65,29 @@ struct Output {
         }
     }
     DEVICE Run operator()(const Run& in) const {
+        const auto result = [&](int e) {
+            if (sizeof(T) != 4) return CompiledActivation::forward(in[e] * a[e] + b[e]);
+            const GroupScale& g = groups[kGroupBins == 1 ? 0 : e];
+            const float xhat = (in[e] - g.pivot - g.centre) * g.scale;
+            return CompiledActivation::forward(AFFINE ? xhat * a[e] + b[e] : xhat);
+        };
         Run out;
 #pragma unroll
-        for (int e = 0; e < VECTOR; ++e) {
-            const GroupScale& g = groups[kGroupBins == 1 ? 0 : e];
-            const float v = to_float(in[e]);
-            float z;
-            if (sizeof(T) == 4) {
-                const float xhat = (v - g.pivot - g.centre) * g.scale;
-                z = AFFINE ? xhat * a[e] + b[e] : xhat;
-            } else {
-                z = v * a[e] + b[e];
-            }
-            out[e] = from_float<T>(CompiledActivation::forward(z));
-        }
+        for (int i = 0; i < Run::kWords; ++i) out.set_word(i, result(i * Run::kPerWord), result(i * Run::kPerWord + Run::kPerWord - 1));
         return out;
     }
 };
 
 DEVICE void add_to(float (&sums)[1][kGroupBins], const Run& v) {
 #pragma unroll
-    for (int e = 0; e < VECTOR; ++e) sums[0][kGroupBins == 1 ? 0 : e] += to_float(v[e]);
+    for (int e = 0; e < VECTOR; ++e) sums[0][kGroupBins == 1 ? 0 : e] += v[e];
 }
 
 DEVICE void add_to(float (&sums)[2][kGroupBins], const Run& v, const float (&pivots)[kGroupBins]) {
 #pragma unroll
     for (int e = 0; e < VECTOR; ++e) {
         const int bin = kGroupBins == 1 ? 0 : e;
-        const float d = to_float(v[e]) - pivots[bin];
+        const float d = v[e] - pivots[bin];
         sums[0][bin] += d;
         sums[1][bin] += d * d;
     }
@@ -112,7 +107,7 @@ DEVICE void find_pivots(float (&sums)[1][kGroupBins], const Slice& slice, float 
 
 extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) group_norm_nhwc_forward(
     T* y, float* mean, float* invstd, const T* x, const P* weight, const P* bias, i64 positions, i64 channels, i64 piece) {
-    DYNAMIC_SHARED(Run, held);
+    DYNAMIC_SHARED(T, held);
     __shared__ float partial[kPartialRows * 2 * COLUMNS * kGroupBins];
     __shared__ float pivots[kSliceGroups];
     __shared__ Part parts[kSliceGroups * CLUSTER];
@@ -123,10 +118,15 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) group_norm_nhwc_fo
     const int count = slice.count(), steps = slice.steps();
     // Portions end after a quarter, a half, ... of the steps; the first is not empty.
     const auto portion = [&](int q) { return min((steps * q + 3) / 4, count); };
-    Run* const own = held + threadIdx.x;
+    T* const own = held + threadIdx.x * VECTOR;
+    const auto kept = [&](int i) {
+        Run run;
+        load_packed<false>(run, own + i * THREADS * VECTOR);
+        return run;
+    };
 #pragma unroll
     for (int q = 0; q < 4; ++q) {
-        for (int i = portion(q); i < portion(q + 1); ++i) async_copy<VECTOR>(own[i * THREADS].data, x + slice.offset(i));
+        for (int i = portion(q); i < portion(q + 1); ++i) async_copy<VECTOR>(own + i * THREADS * VECTOR, x + slice.offset(i));
         async_commit();
     }
     SliceParameters parameters{weights, biases};
@@ -136,11 +136,11 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) group_norm_nhwc_fo
     const auto values = [&](i64 n) { return static_cast<float>(n * GROUP_CHANNELS); };
     float first[1][kGroupBins] = {}, sums[2][kGroupBins] = {}, pivot[kGroupBins];
     async_wait<3>();
-    for (int i = 0; i < portion(1); ++i) add_to(first, own[i * THREADS]);
+    for (int i = 0; i < portion(1); ++i) add_to(first, kept(i));
     find_pivots(first, slice, values(min(slice.end - slice.begin, static_cast<i64>((steps + 3) / 4) * kLanes)), partial, pivots, pivot);
     const auto add_portion = [&](int q) {
 #pragma unroll 4
-        for (int i = portion(q); i < portion(q + 1); ++i) add_to(sums, own[i * THREADS], pivot);
+        for (int i = portion(q); i < portion(q + 1); ++i) add_to(sums, kept(i), pivot);
     };
     add_portion(0);
     async_wait<2>();
@@ -169,7 +169,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) group_norm_nhwc_fo
     __syncthreads();
     const Output output(slice, scales, parameters);
 #pragma unroll 4
-    for (int i = 0; i < count; ++i) store(y + slice.offset(i), output(own[i * THREADS]));
+    for (int i = 0; i < count; ++i) store_packed<false>(y + slice.offset(i), output(kept(i)));
 }
 
 // The thread's vectors, CHUNK at a time, all of a chunk under way before the first is used.
@@ -180,7 +180,7 @@ DEVICE void stream(const T* x, const Slice& slice, int from, Use use) {
         Run runs[CHUNK];
 #pragma unroll
         for (int i = 0; i < CHUNK; ++i) {
-            if (begin + i < count) runs[i] = load<VECTOR>(x + slice.offset(begin + i));
+            if (begin + i < count) load_packed<false>(runs[i], x + slice.offset(begin + i));
         }
 #pragma unroll
         for (int i = 0; i < CHUNK; ++i) {
@@ -200,7 +200,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) group_norm_nhwc_st
     Run runs[CHUNK];
 #pragma unroll
     for (int i = 0; i < CHUNK; ++i) {
-        if (i < count) runs[i] = load<VECTOR>(x + slice.offset(i));
+        if (i < count) load_packed<false>(runs[i], x + slice.offset(i));
     }
 #pragma unroll
     for (int i = 0; i < CHUNK; ++i) {
@@ -244,5 +244,5 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) group_norm_nhwc_ap
     }
     __syncthreads();
     const Output output(slice, scales, parameters);
-    stream(x, slice, 0, [&](int i, const Run& run) { store(y + slice.offset(i), output(run)); });
+    stream(x, slice, 0, [&](int i, const Run& run) { store_packed<false>(y + slice.offset(i), output(run)); });
 }

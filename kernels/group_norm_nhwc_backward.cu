@@ -27,7 +27,7 @@ using namespace gpuengine;
 
 using T = DTYPE;
 using P = PARAM_DTYPE;
-using Run = Vec<T, VECTOR>;
+using Run = Packed<T, VECTOR>;
 
 // The statistics of the slice's groups, and what dx needs of their sums.
 struct alignas(8) Normal {
@@ -53,20 +53,20 @@ struct Channels {
     // dz of a vector, in the storage type.
     DEVICE Run gradient(const Run& dy, const Run& x) const {
         if (!kHasActivation) return dy;
+        const auto result = [&](int e) {
+            const float normal = xhat(x[e], e), z = !AFFINE ? normal : normal * weight[e] + (WITH_BIAS ? bias[e] : 0.0f);
+            return dy[e] * CompiledActivation::derivative(z);
+        };
         Run dz;
 #pragma unroll
-        for (int e = 0; e < VECTOR; ++e) {
-            const float normal = xhat(to_float(x[e]), e), z = !AFFINE ? normal : normal * weight[e] + (WITH_BIAS ? bias[e] : 0.0f);
-            dz[e] = from_float<T>(to_float(dy[e]) * CompiledActivation::derivative(z));
-        }
+        for (int i = 0; i < Run::kWords; ++i) dz.set_word(i, result(i * Run::kPerWord), result(i * Run::kPerWord + Run::kPerWord - 1));
         return dz;
     }
     DEVICE void add(float (&sums)[2][VECTOR], const Run& dz, const Run& x) const {
 #pragma unroll
         for (int e = 0; e < VECTOR; ++e) {
-            const float d = to_float(dz[e]);
-            sums[0][e] += d * xhat(to_float(x[e]), e);
-            sums[1][e] += d;
+            sums[0][e] += dz[e] * xhat(x[e], e);
+            sums[1][e] += dz[e];
         }
     }
 };
@@ -85,13 +85,14 @@ struct Gradient {
         }
     }
     DEVICE Run operator()(const Channels& channels, const Run& dz, const Run& x) const {
+        const auto result = [&](int e) {
+            const int bin = kGroupBins == 1 ? 0 : e;
+            const float own = AFFINE ? dz[e] * channels.weight[e] : dz[e];
+            return own * channels.of(e).scale - offset[bin] - channels.xhat(x[e], e) * factor[bin];
+        };
         Run out;
 #pragma unroll
-        for (int e = 0; e < VECTOR; ++e) {
-            const int bin = kGroupBins == 1 ? 0 : e;
-            const float d = to_float(dz[e]), own = AFFINE ? d * channels.weight[e] : d;
-            out[e] = from_float<T>(own * channels.of(e).scale - offset[bin] - channels.xhat(to_float(x[e]), e) * factor[bin]);
-        }
+        for (int i = 0; i < Run::kWords; ++i) out.set_word(i, result(i * Run::kPerWord), result(i * Run::kPerWord + Run::kPerWord - 1));
         return out;
     }
 };
@@ -127,7 +128,7 @@ DEVICE GroupSums group_sums(const float* sums, const SliceParameters& parameters
 extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) group_norm_nhwc_backward(
     T* dx, float* partial, const T* dy, const T* x, const float* mean, const float* invstd, const P* weight, const P* bias,
     i64 positions, i64 channels, i64 piece) {
-    DYNAMIC_SHARED(Run, held);
+    DYNAMIC_SHARED(T, held);
     __shared__ float rows[kPartialRows * 2 * kSliceChannels];
     __shared__ float sums[2 * kSliceChannels], weights[kSliceChannels], biases[kSliceChannels];
     __shared__ Normal normals[kSliceGroups];
@@ -136,12 +137,17 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) group_norm_nhwc_ba
     const Slice slice(blockIdx.x / CLUSTER, rank, piece, positions, channels);
     const int count = slice.count(), steps = slice.steps();
     const auto portion = [&](int q) { return min((steps * q + 3) / 4, count); };
-    Run *const own_dy = held + threadIdx.x, *const own_x = own_dy + ceil_div(piece, static_cast<i64>(kLanes)) * THREADS;
+    T *const own_dy = held + threadIdx.x * VECTOR, *const own_x = own_dy + ceil_div(piece, static_cast<i64>(kLanes)) * THREADS * VECTOR;
+    const auto kept = [&](const T* from, int i) {
+        Run run;
+        load_packed<false>(run, from + i * THREADS * VECTOR);
+        return run;
+    };
 #pragma unroll
     for (int q = 0; q < 4; ++q) {
         for (int i = portion(q); i < portion(q + 1); ++i) {
-            async_copy<VECTOR>(own_dy[i * THREADS].data, dy + slice.offset(i));
-            async_copy<VECTOR>(own_x[i * THREADS].data, x + slice.offset(i));
+            async_copy<VECTOR>(own_dy + i * THREADS * VECTOR, dy + slice.offset(i));
+            async_copy<VECTOR>(own_x + i * THREADS * VECTOR, x + slice.offset(i));
         }
         async_commit();
     }
@@ -156,8 +162,8 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) group_norm_nhwc_ba
     const auto add_portion = [&](int q) {
 #pragma unroll 2
         for (int i = portion(q); i < portion(q + 1); ++i) {
-            const Run v = own_x[i * THREADS], dz = own.gradient(own_dy[i * THREADS], v);
-            if (kHasActivation) own_dy[i * THREADS] = dz;
+            const Run v = kept(own_x, i), dz = own.gradient(kept(own_dy, i), v);
+            if (kHasActivation) store_packed<false>(own_dy + i * THREADS * VECTOR, dz);
             own.add(channel, dz, v);
         }
     };
@@ -188,7 +194,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) group_norm_nhwc_ba
     __syncthreads();
     const Gradient gradient(slice, own, totals, static_cast<float>(positions * GROUP_CHANNELS));
 #pragma unroll 2
-    for (int i = 0; i < count; ++i) store(dx + slice.offset(i), gradient(own, own_dy[i * THREADS], own_x[i * THREADS]));
+    for (int i = 0; i < count; ++i) store_packed<false>(dx + slice.offset(i), gradient(own, kept(own_dy, i), kept(own_x, i)));
 }
 
 // The thread's vectors, CHUNK at a time, all of a chunk under way before the first is used.
@@ -200,8 +206,8 @@ DEVICE void stream(const T* dy, const T* x, const Slice& slice, Use use) {
 #pragma unroll
         for (int i = 0; i < CHUNK; ++i) {
             if (begin + i >= count) continue;
-            dys[i] = load<VECTOR>(dy + slice.offset(begin + i));
-            xs[i] = load<VECTOR>(x + slice.offset(begin + i));
+            load_packed<false>(dys[i], dy + slice.offset(begin + i));
+            load_packed<false>(xs[i], x + slice.offset(begin + i));
         }
 #pragma unroll
         for (int i = 0; i < CHUNK; ++i) {
@@ -255,5 +261,5 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) group_norm_nhwc_ba
     __syncthreads();
     const Channels own(slice, normals, parameters);
     const Gradient gradient(slice, own, totals, static_cast<float>(positions * GROUP_CHANNELS));
-    stream(dy, x, slice, [&](int i, const Run& g, const Run& v) { store(dx + slice.offset(i), gradient(own, own.gradient(g, v), v)); });
+    stream(dy, x, slice, [&](int i, const Run& g, const Run& v) { store_packed<false>(dx + slice.offset(i), gradient(own, own.gradient(g, v), v)); });
 }

@@ -35,19 +35,19 @@ using namespace gpuengine;
 
 using T = DTYPE;
 using P = PARAM_DTYPE;
-using Row = Vec<T, VECTOR>;
+using Row = Packed<T, VECTOR>;
 
 extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) row_norm_forward(
     T* y, float* mean, float* invstd, const T* x, const P* weight, const P* bias, i64 rows, i64 groups, i64 units, i64 vectors) {
-    DYNAMIC_SHARED(Row, ahead);
+    DYNAMIC_SHARED(T, ahead);
     __shared__ Part parts[Exchange<Part>::kEntries];
     const Place place;
     Exchange<Part> exchange(parts);
-    RowParameters<P> parameters(weight, bias, ahead + STAGES * ROWS * kVectors * THREADS);
+    RowParameters<P> parameters(weight, bias, ahead + STAGES * ROWS * kVectors * THREADS * VECTOR);
     const i64 stride = place.stride(), row_length = units * vectors * VECTOR;
     const float length = static_cast<float>(row_length);
     const auto row_at = [&](i64 base, int r) { return base + r * kSlots + place.slot; };
-    const auto staged = [&](int stage, int r, int j) { return ahead + ((stage * ROWS + r) * kVectors + j) * THREADS + threadIdx.x; };
+    const auto staged = [&](int stage, int r, int j) { return ahead + (((stage * ROWS + r) * kVectors + j) * THREADS + threadIdx.x) * VECTOR; };
 
     Row held[ROWS][kVectors];
     const auto fetch = [&](i64 base, int stage) {  // stage < 0: into registers
@@ -57,10 +57,11 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) row_norm_forward(
             const T* const from = x + row * row_length;
 #pragma unroll
             for (int j = 0; j < kVectors; ++j) {
+                if (stage < 0) held[r][j] = Row::zero();
                 if (row >= rows || !place.has(j / HELD, j % HELD, units, vectors)) continue;
                 const T* const address = from + place.offset(j / HELD, j % HELD, vectors);
-                if (stage < 0) held[r][j] = load_once<VECTOR>(address);
-                else async_copy<VECTOR>(staged(stage, r, j)->data, address);
+                if (stage < 0) load_packed<true>(held[r][j], address);
+                else async_copy<VECTOR>(staged(stage, r, j), address);
             }
         }
         if (stage >= 0) async_commit();
@@ -84,7 +85,8 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) row_norm_forward(
             for (int r = 0; r < ROWS; ++r) {
 #pragma unroll
                 for (int j = 0; j < kVectors; ++j) {
-                    if (row_at(base, r) < rows && place.has(j / HELD, j % HELD, units, vectors)) held[r][j] = *staged(stage, r, j);
+                    held[r][j] = Row::zero();
+                    if (row_at(base, r) < rows && place.has(j / HELD, j % HELD, units, vectors)) load_packed<false>(held[r][j], staged(stage, r, j));
                 }
             }
         }
@@ -93,14 +95,14 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) row_norm_forward(
         Part own[ROWS];
 #pragma unroll
         for (int r = 0; r < ROWS; ++r) {
-            const float first = place.has(0, 0, units, vectors) ? to_float(held[r][0][0]) : 0.0f;
+            const float first = place.has(0, 0, units, vectors) ? held[r][0][0] : 0.0f;
             const float pivot = CENTRED ? __shfl_sync(kFullMask, first, 0, kRowWidth) : 0.0f;
             float sums[2] = {0.0f, 0.0f};
 #pragma unroll
             for (int j = 0; j < (CENTRED ? kVectors : 0); ++j) {
                 if (!place.has(j / HELD, j % HELD, units, vectors)) continue;
 #pragma unroll
-                for (int e = 0; e < VECTOR; ++e) sums[e % 2] += to_float(held[r][j][e]) - pivot;
+                for (int e = 0; e < VECTOR; ++e) sums[e % 2] += held[r][j][e] - pivot;
             }
             own[r] = Part{pivot, sums[0] + sums[1], 0.0f, count};
         }
@@ -119,7 +121,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) row_norm_forward(
                 if (!place.has(j / HELD, j % HELD, units, vectors)) continue;
 #pragma unroll
                 for (int e = 0; e < VECTOR; ++e) {
-                    const float d = to_float(held[r][j][e]) - own[r].pivot - own[r].mean;
+                    const float d = held[r][j][e] - own[r].pivot - own[r].mean;
                     squares[e % 2] += d * d;
                 }
             }
@@ -137,13 +139,14 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) row_norm_forward(
 #pragma unroll
             for (int r = 0; r < ROWS; ++r) row[r] = Statistics{own[r].pivot, own[r].mean, own[r].m2};
         }
-        float scale[ROWS], middle[ROWS];
+        float scale[ROWS], origin[ROWS];  // origin: xhat of 0
 #pragma unroll
         for (int r = 0; r < ROWS; ++r) {
             scale[r] = 1.0f / sqrtf(row[r].m2 / length + EPS);
-            middle[r] = row[r].pivot + row[r].centre;
+            const float middle = row[r].pivot + row[r].centre;
+            origin[r] = -middle * scale[r];
             if (place.lane != 0 || row_at(base, r) >= rows) continue;
-            if (CENTRED) mean[row_at(base, r)] = middle[r];
+            if (CENTRED) mean[row_at(base, r)] = middle;
             invstd[row_at(base, r)] = scale[r];
         }
 #pragma unroll
@@ -157,21 +160,22 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) row_norm_forward(
             for (int r = 0; r < ROWS; ++r) {
                 const i64 at = row_at(base, r), next = row_at(base + stride, r);
                 if (at >= rows) continue;
+                const auto result = [&](int e) {
+                    const float v = held[r][j][e];
+                    // In f32 the pivot keeps digits that the mean has lost; in bf16 the storage has lost more.
+                    const float xhat = !CENTRED ? v * scale[r] : sizeof(T) == 4 ? (v - row[r].pivot - row[r].centre) * scale[r] : v * scale[r] + origin[r];
+                    if (!AFFINE) return CompiledActivation::forward(xhat);
+                    const float wt = ELEMENTS ? w[e] : parameters.unit_weight[r][k], shift = ELEMENTS ? b[e] : parameters.unit_bias[r][k];
+                    return CompiledActivation::forward(CENTRED ? xhat * wt + shift : xhat * wt);
+                };
                 Row out;
 #pragma unroll
-                for (int e = 0; e < VECTOR; ++e) {
-                    // In f32 the pivot keeps digits that the mean has lost.
-                    const float v = to_float(held[r][j][e]);
-                    const float xhat = (sizeof(T) == 4 && CENTRED ? v - row[r].pivot - row[r].centre : v - middle[r]) * scale[r];
-                    float z = xhat;
-                    if (AFFINE) {
-                        const float wt = ELEMENTS ? w[e] : parameters.unit_weight[r][k], shift = ELEMENTS ? b[e] : parameters.unit_bias[r][k];
-                        z = CENTRED ? xhat * wt + shift : xhat * wt;
-                    }
-                    out[e] = from_float<T>(CompiledActivation::forward(z));
+                for (int i = 0; i < Row::kWords; ++i) out.set_word(i, result(i * Row::kPerWord), result(i * Row::kPerWord + Row::kPerWord - 1));
+                if (STAGES == 0) {
+                    held[r][j] = Row::zero();
+                    if (next < rows) load_packed<true>(held[r][j], x + next * row_length + offset);
                 }
-                if (STAGES == 0 && next < rows) held[r][j] = load_once<VECTOR>(x + next * row_length + offset);
-                store(y + at * row_length + offset, out);
+                store_packed<false>(y + at * row_length + offset, out);
             }
         }
     }

@@ -40,7 +40,7 @@ using namespace gpuengine;
 
 using T = DTYPE;
 using P = PARAM_DTYPE;
-using Row = Vec<T, VECTOR>;
+using Row = Packed<T, VECTOR>;
 
 static_assert(GATHER == 1 || CLUSTER == 1, "a launch has one kind of cluster");
 
@@ -62,16 +62,16 @@ DEVICE float other_rows_sum(float value) {
 extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) row_norm_backward(
     T* dx, float* partial, const T* dy, const T* x, const float* mean, const float* invstd, const P* weight, const P* bias, i64 rows,
     i64 groups, i64 units, i64 vectors) {
-    DYNAMIC_SHARED(Row, ahead);
+    DYNAMIC_SHARED(T, ahead);
     __shared__ RowSums parts[Exchange<RowSums>::kEntries];
     const Place place;
     Exchange<RowSums> exchange(parts);
-    RowParameters<P> parameters(weight, bias, ahead + STAGES * 2 * ROWS * kVectors * THREADS);
+    RowParameters<P> parameters(weight, bias, ahead + STAGES * 2 * ROWS * kVectors * THREADS * VECTOR);
     const i64 stride = place.stride(), row_length = units * vectors * VECTOR;
     const float share = 1.0f / static_cast<float>(row_length);
     const auto row_at = [&](i64 base, int r) { return base + r * kSlots + place.slot; };
     const auto staged = [&](int stage, int tensor, int r, int j) {
-        return ahead + (((stage * 2 + tensor) * ROWS + r) * kVectors + j) * THREADS + threadIdx.x;
+        return ahead + ((((stage * 2 + tensor) * ROWS + r) * kVectors + j) * THREADS + threadIdx.x) * VECTOR;
     };
 
     Row held_dy[ROWS][kVectors], held_x[ROWS][kVectors];
@@ -81,14 +81,15 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) row_norm_backward(
             const i64 row = row_at(base, r);
 #pragma unroll
             for (int j = 0; j < kVectors; ++j) {
+                if (stage < 0) held_dy[r][j] = held_x[r][j] = Row::zero();
                 if (row >= rows || !place.has(j / HELD, j % HELD, units, vectors)) continue;
                 const i64 at = row * row_length + place.offset(j / HELD, j % HELD, vectors);
                 if (stage < 0) {
-                    held_dy[r][j] = load_once<VECTOR>(dy + at);
-                    held_x[r][j] = load_once<VECTOR>(x + at);
+                    load_packed<true>(held_dy[r][j], dy + at);
+                    load_packed<true>(held_x[r][j], x + at);
                 } else {
-                    async_copy<VECTOR>(staged(stage, 0, r, j)->data, dy + at);
-                    async_copy<VECTOR>(staged(stage, 1, r, j)->data, x + at);
+                    async_copy<VECTOR>(staged(stage, 0, r, j), dy + at);
+                    async_copy<VECTOR>(staged(stage, 1, r, j), x + at);
                 }
             }
         }
@@ -136,9 +137,10 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) row_norm_backward(
             for (int r = 0; r < ROWS; ++r) {
 #pragma unroll
                 for (int j = 0; j < kVectors; ++j) {
+                    held_dy[r][j] = held_x[r][j] = Row::zero();
                     if (row_at(base, r) >= rows || !place.has(j / HELD, j % HELD, units, vectors)) continue;
-                    held_dy[r][j] = *staged(stage, 0, r, j);
-                    held_x[r][j] = *staged(stage, 1, r, j);
+                    load_packed<false>(held_dy[r][j], staged(stage, 0, r, j));
+                    load_packed<false>(held_x[r][j], staged(stage, 1, r, j));
                 }
             }
         }
@@ -159,19 +161,20 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) row_norm_backward(
 #pragma unroll
             for (int r = 0; r < ROWS; ++r) {
                 if (row_at(base, r) >= rows) continue;
+                const auto weight_of = [&](int e) { return !AFFINE ? 1.0f : ELEMENTS ? w[e] : parameters.unit_weight[r][k]; };
+                const auto gradient = [&](int e) {
+                    const float xhat = (held_x[r][j][e] - middle[r]) * scale[r];
+                    const float shift = !WITH_BIAS ? 0.0f : ELEMENTS ? b[e] : parameters.unit_bias[r][k];
+                    const float z = !AFFINE ? xhat : WITH_BIAS ? xhat * weight_of(e) + shift : xhat * weight_of(e);
+                    return held_dy[r][j][e] * CompiledActivation::derivative(z);
+                };
+#pragma unroll
+                for (int i = 0; i < (kHasActivation ? Row::kWords : 0); ++i)
+                    held_dy[r][j].set_word(i, gradient(i * Row::kPerWord), gradient(i * Row::kPerWord + Row::kPerWord - 1));
                 float g_sum = 0.0f, g_xhat_sum = 0.0f;
 #pragma unroll
                 for (int e = 0; e < VECTOR; ++e) {
-                    const float xhat = (to_float(held_x[r][j][e]) - middle[r]) * scale[r];
-                    const float wt = !AFFINE ? 1.0f : ELEMENTS ? w[e] : parameters.unit_weight[r][k];
-                    float dz = to_float(held_dy[r][j][e]);
-                    if (kHasActivation) {
-                        const float shift = !WITH_BIAS ? 0.0f : ELEMENTS ? b[e] : parameters.unit_bias[r][k];
-                        const float z = !AFFINE ? xhat : WITH_BIAS ? xhat * wt + shift : xhat * wt;
-                        held_dy[r][j][e] = from_float<T>(dz * CompiledActivation::derivative(z));
-                        dz = to_float(held_dy[r][j][e]);
-                    }
-                    const float dz_xhat = dz * xhat;
+                    const float wt = weight_of(e), dz = held_dy[r][j][e], dz_xhat = dz * ((held_x[r][j][e] - middle[r]) * scale[r]);
                     if (kColumnSums) {
                         dweight[kColumnSums ? h : 0][e] += dz_xhat;
                         if (CENTRED) dbias[kColumnSums && CENTRED ? h : 0][e] += dz;
@@ -248,18 +251,22 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) row_norm_backward(
                 const i64 at = row_at(base, r), next = row_at(base + stride, r);
                 if (at >= rows) continue;
                 const float mean_g = own[r].g * share, mean_g_xhat = own[r].g_xhat * share;
+                const auto result = [&](int e) {
+                    const float xhat = (held_x[r][j][e] - middle[r]) * scale[r];
+                    const float wt = !AFFINE ? 1.0f : ELEMENTS ? w[e] : parameters.unit_weight[r][k];
+                    return (held_dy[r][j][e] * wt - xhat * mean_g_xhat - mean_g) * scale[r];
+                };
                 Row out;
 #pragma unroll
-                for (int e = 0; e < VECTOR; ++e) {
-                    const float xhat = (to_float(held_x[r][j][e]) - middle[r]) * scale[r];
-                    const float wt = !AFFINE ? 1.0f : ELEMENTS ? w[e] : parameters.unit_weight[r][k];
-                    out[e] = from_float<T>((to_float(held_dy[r][j][e]) * wt - xhat * mean_g_xhat - mean_g) * scale[r]);
+                for (int i = 0; i < Row::kWords; ++i) out.set_word(i, result(i * Row::kPerWord), result(i * Row::kPerWord + Row::kPerWord - 1));
+                if (STAGES == 0) {
+                    held_dy[r][j] = held_x[r][j] = Row::zero();
+                    if (next < rows) {
+                        load_packed<true>(held_dy[r][j], dy + next * row_length + offset);
+                        load_packed<true>(held_x[r][j], x + next * row_length + offset);
+                    }
                 }
-                if (STAGES == 0 && next < rows) {
-                    held_dy[r][j] = load_once<VECTOR>(dy + next * row_length + offset);
-                    held_x[r][j] = load_once<VECTOR>(x + next * row_length + offset);
-                }
-                store(dx + at * row_length + offset, out);
+                store_packed<false>(dx + at * row_length + offset, out);
             }
         }
     }

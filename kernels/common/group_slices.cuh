@@ -5,6 +5,7 @@
 #pragma once
 #include "async_copy.cuh"
 #include "cluster.cuh"
+#include "packed.cuh"
 #include "parts.cuh"
 
 #ifndef THREADS

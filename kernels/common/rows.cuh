@@ -5,6 +5,7 @@
 #pragma once
 #include "async_copy.cuh"
 #include "cluster.cuh"
+#include "packed.cuh"
 
 #ifndef THREADS
 #define THREADS 256

@@ -30,7 +30,7 @@ internal static class GroupNormNhwcLauncher
             return new PlannedKernel(node, step) { ExactCost = once + new Cost((layout.Batch * held.Cluster - 1) * parameters, 0, 0) };
         }
 
-        if (limits.Variant == "naive" || SliceTile.Streamed(shape, limits) is not { } tile) return NaiveForward(node, layout, macros, outputs, inputs, once);
+        if (Naive(limits) || SliceTile.Streamed(shape, limits) is not { } tile) return NaiveForward(node, layout, macros, outputs, inputs, once);
         var statistics = new LaunchStep(
             Request(ForwardFile, "group_norm_nhwc_statistics", macros, tile), tile.Divided, [Operand.Scratch(), Operand.In(0)],
             [layout.Batch, layout.Inner, layout.Parameters, tile.PartPiece]);
@@ -71,7 +71,7 @@ internal static class GroupNormNhwcLauncher
             return WithFinish(node, layout, macros, op.Affine, layout.Batch * held.Cluster, cost, gradients, main);
         }
 
-        if (limits.Variant == "naive" || SliceTile.Streamed(shape, limits) is not { } tile)
+        if (Naive(limits) || SliceTile.Streamed(shape, limits) is not { } tile)
             return NaiveBackward(node, layout, macros, op.Affine, inputs, gradients, once);
         var sums = new LaunchStep(
             Request(BackwardFile, "group_norm_nhwc_backward_sums", macros, tile), tile.Divided, [Operand.Scratch(), .. inputs], [.. sizes, tile.PartPiece]);
@@ -86,6 +86,9 @@ internal static class GroupNormNhwcLauncher
         var result = WithFinish(node, layout, macros, op.Affine, layout.Batch * tile.Parts, once + again, gradients, sums, apply);
         return op.Affine ? result : new PlannedKernel(node, sums, apply) { ScratchBytes = partial, ExactCost = once + again };
     }
+
+    /// <summary>Whether the naive kernels are asked for by name.</summary>
+    private static bool Naive(CudaLimits limits) => !limits.Allows("two_read") && limits.Allows("naive");
 
     private static PlannedKernel WithFinish(
         Node node, RowLayout layout, RowNormMacros macros, bool affine, long partialRows, Cost cost, Operand[] gradients, params LaunchStep[] steps)

@@ -20,7 +20,7 @@ internal static class RowNormLauncher
         var layout = op.Layout(x.Shape);
         if (layout.ChannelsLast) return GroupNormNhwcLauncher.Forward(node, layout, macros, limits);
         var rows = RowShape.Of(layout, x.DType, [x], macros.ParameterBytes, 0);
-        if (limits.Variant == "naive" || RowTile.Of(rows, limits) is not { } tile) return RowNormNaiveLauncher.Forward(node, layout, macros, limits);
+        if (Naive(limits) || RowTile.Of(rows, limits) is not { } tile) return RowNormNaiveLauncher.Forward(node, layout, macros, limits);
         var affine = op.Affine;
         var request = new KernelRequest(ForwardFile, "row_norm_forward")
         {
@@ -47,7 +47,7 @@ internal static class RowNormLauncher
         if (layout.ChannelsLast) return GroupNormNhwcLauncher.Backward(node, layout, macros, limits);
         var sums = !op.Affine ? 0 : op.Centred ? 2 : 1;
         var rows = RowShape.Of(layout, x.DType, [node.Inputs[0], x], macros.ParameterBytes, sums);
-        if (limits.Variant == "naive" || RowTile.Of(rows, limits) is not { } tile) return RowNormNaiveLauncher.Backward(node, layout, macros, limits);
+        if (Naive(limits) || RowTile.Of(rows, limits) is not { } tile) return RowNormNaiveLauncher.Backward(node, layout, macros, limits);
         var request = new KernelRequest(BackwardFile, "row_norm_backward")
         {
             Defines = [.. macros.Defines, .. tile.Defines(rows)], DynamicSharedBytes = tile.AskedSharedBytes, FastMath = macros.FastMath,
@@ -81,7 +81,10 @@ internal static class RowNormLauncher
             request, new LaunchShape(new Dim3((uint)((sums * parameters + 31) / 32)), new Dim3((uint)threads)), [.. outputs, Operand.Scratch()], [rows, parameters]);
     }
 
-    internal static Tensor[] Parameters(RowNormOp op, Node node, int first, bool withBias) =>
+    /// <summary>Whether the naive kernels are asked for by name.</summary>
+    private static bool Naive(CudaLimits limits) => !limits.Allows("one_read") && limits.Allows("naive");
+
+    private static Tensor[] Parameters(RowNormOp op, Node node, int first, bool withBias) =>
         op.Affine ? [.. node.Inputs.Skip(first).Take(op.Centred && withBias ? 2 : 1)] : [];
 
     /// <summary>What weight and bias cost beyond being read once, which the cost of the op has.</summary>

@@ -125,13 +125,19 @@ internal sealed record RowTile
             (best, lowest) = (tile, cost);
         }
 
-        return best?.Furnished(rows, limits);
+        if (best is null) return null;
+        // They were looked up above; here the choice is told to who asks for it.
+        limits.Tuned("lanes", best.Lanes);
+        limits.Tuned("cluster", best.Cluster);
+        limits.Tuned("threads", best.Threads);
+        return best.Furnished(rows, limits);
     }
 
     private static IEnumerable<RowTile> Candidates(RowShape rows, CudaLimits limits)
     {
         var mostCluster = limits.SupportsClusters ? 8 : 1;
-        var (wantedLanes, wantedCluster) = (limits.Tuned("lanes", 0), limits.Tuned("cluster", 0));
+        var tuning = limits.Tuning;
+        var (wantedLanes, wantedCluster) = (tuning.GetValueOrDefault("lanes"), tuning.GetValueOrDefault("cluster"));
         for (var cluster = 1; cluster <= mostCluster; cluster *= 2)
         {
             foreach (var lanes in Widths(Math.Min(limits.ThreadsPerBlock, 1024)))
@@ -140,7 +146,7 @@ internal sealed record RowTile
                 // Several rows of a block side by side make it wide enough to be worth starting.
                 var threads = cluster > 1 || lanes >= 128 ? lanes : 256 / lanes * lanes;
                 if (cluster > 1 && lanes < 128) continue;
-                if (cluster == 1 && limits.Tuned("threads", 0) is > 0 and var t && t % lanes == 0) threads = t;
+                if (cluster == 1 && tuning.GetValueOrDefault("threads") is > 0 and var t && t % lanes == 0) threads = t;
                 foreach (var team in Widths(lanes * cluster))
                 {
                     if (lanes * cluster % team != 0 || (rows.Elements && team != lanes * cluster)) continue;

@@ -99,7 +99,9 @@ internal sealed record SliceTile(SliceShape Of)
         var best = Candidates(shape, limits, limits.SupportsClusters ? 8 : 1)
             .Where(t => t.SharedBytes + t.SumBytes <= limits.SharedBytesPerBlockOptIn && t.Narrowness() < TooNarrow)
             .MinBy(t => t.Narrowness() + t.Crowding(limits));
-        return best is null ? null : best with { Blocks = limits.Tuned("blocks", best.Resident) };
+        if (best is null) return null;
+        limits.Tuned("cluster", best.Cluster);
+        return best.Told(limits) with { Blocks = limits.Tuned("blocks", best.Resident) };
     }
 
     /// <summary>The tile of the kernels that read twice; null where the channels do not fall into slices.</summary>
@@ -109,7 +111,7 @@ internal sealed record SliceTile(SliceShape Of)
         if (best is null) return null;
         var wanted = CeilDiv(limits.Multiprocessors * 8L, best.Slices);
         var most = CeilDiv(shape.Positions, best.Lanes * 8L);
-        return best with
+        return best.Told(limits) with
         {
             Blocks = 3, Chunk = limits.Tuned("chunk", shape.Tensors == 1 ? 8 : 4), Parts = limits.Tuned("parts", (int)Math.Clamp(wanted, 1, Math.Min(most, 4096))),
         };
@@ -117,26 +119,35 @@ internal sealed record SliceTile(SliceShape Of)
 
     private static IEnumerable<SliceTile> Candidates(SliceShape shape, CudaLimits limits, int mostCluster)
     {
+        var tuning = limits.Tuning;
         var groups = shape.Channels / shape.GroupChannels;
         for (var many = 1; many <= groups; many++)
         {
             var channels = many * shape.GroupChannels;
             if (groups % many != 0 || channels % shape.Vector != 0) continue;
             var columns = channels / shape.Vector;
-            if (limits.Tuned("columns", columns) != columns) continue;
+            if (tuning.GetValueOrDefault("columns", columns) != columns) continue;
             foreach (var threads in new[] { 128, 256, 512 })
             {
-                if (columns > threads || limits.Tuned("threads", threads) != threads) continue;
+                if (columns > threads || tuning.GetValueOrDefault("threads", threads) != threads) continue;
                 for (var cluster = 1; cluster <= mostCluster; cluster *= 2)
                 {
                     var tile = new SliceTile(shape) { Columns = columns, Threads = threads, Cluster = cluster };
                     // Too few steps for a block of its own are done sooner by one.
-                    var wanted = mostCluster == 1 ? 0 : limits.Tuned("cluster", 0);
+                    var wanted = mostCluster == 1 ? 0 : tuning.GetValueOrDefault("cluster");
                     if (wanted > 0 ? cluster != wanted : cluster > 1 && tile.Steps < 4) continue;
                     if (tile.SumBytes <= FreeSharedBytes) yield return tile;
                 }
             }
         }
+    }
+
+    /// <summary>Candidates were chosen among; here the choice is told to who asks for it.</summary>
+    private SliceTile Told(CudaLimits limits)
+    {
+        limits.Tuned("columns", Columns);
+        limits.Tuned("threads", Threads);
+        return this;
     }
 
     private static long CeilDiv(long a, long b) => (a + b - 1) / b;
