@@ -15,6 +15,9 @@ public sealed record LaunchTraffic
 
     public required long WriteBytes { get; init; }
 
+    /// <summary>The same without what was read or written before by the same launch.</summary>
+    public required long DistinctBytes { get; init; }
+
     /// <summary>32-byte sectors that its requests touched.</summary>
     public required long Sectors { get; init; }
 
@@ -105,6 +108,7 @@ public sealed unsafe class SimulatorChecks : IDisposable
             Kernel = launch.GetProperty("kernel").GetString()!,
             ReadBytes = Number("global_read_bytes"),
             WriteBytes = Number("global_write_bytes"),
+            DistinctBytes = Number("unique_read_bytes") + Number("unique_write_bytes"),
             Sectors = Number("global_read_sectors") + Number("global_write_sectors"),
             IdealSectors = Number("global_read_ideal_sectors") + Number("global_write_ideal_sectors"),
             WorstBankConflict = (int)Number("shared_max_ways"),

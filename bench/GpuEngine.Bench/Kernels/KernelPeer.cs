@@ -55,9 +55,15 @@ internal sealed class KernelPeer : IDisposable
     {
         var request = new JsonObject
         {
-            ["function"] = @case.Peer, ["shape"] = new JsonArray([.. shape.ToArray().Select(d => (JsonNode)d)]), ["dtype"] = @case.DType.Label(),
-            ["pass"] = @case.Pass.ToString().ToLowerInvariant(), ["options"] = @case.Options.DeepClone(), ["form"] = form, ["sets"] = sets,
-            ["warm"] = warm, ["seconds"] = seconds,
+            ["function"] = @case.Peer,
+            ["shape"] = new JsonArray([.. shape.ToArray().Select(d => (JsonNode)d)]),
+            ["dtype"] = @case.DType.Label(),
+            ["pass"] = @case.Pass.ToString().ToLowerInvariant(),
+            ["options"] = @case.Options.DeepClone(),
+            ["form"] = form,
+            ["sets"] = sets,
+            ["warm"] = warm,
+            ["seconds"] = seconds,
         };
         _process.StandardInput.WriteLine(request.ToJsonString());
         var line = _process.StandardOutput.ReadLine() ?? throw new UserException($"The peer ended at {@case.Label}; its reason is above.");

@@ -58,9 +58,19 @@ internal sealed record KernelRow(KernelCase Case, long FloorBytes, string? Varia
 
     public JsonObject ToJson() => new()
     {
-        ["case"] = Case.Label, ["row"] = Case.Row, ["asked"] = Asked, ["plan"] = Plan, ["tunable"] = Tunable, ["floor_bytes"] = FloorBytes,
-        ["sets"] = Sets, ["set_bytes"] = SetBytes, ["seconds"] = ToJson(Cold), ["warm_seconds"] = ToJson(Warm), ["copy_seconds"] = ToJson(Copy),
-        ["warm_copy_seconds"] = ToJson(WarmCopy), ["of_copy"] = Copy.Median / Cold.Median,
+        ["case"] = Case.Label,
+        ["row"] = Case.Row,
+        ["asked"] = Asked,
+        ["plan"] = Plan,
+        ["tunable"] = Tunable,
+        ["floor_bytes"] = FloorBytes,
+        ["sets"] = Sets,
+        ["set_bytes"] = SetBytes,
+        ["seconds"] = ToJson(Cold),
+        ["warm_seconds"] = ToJson(Warm),
+        ["copy_seconds"] = ToJson(Copy),
+        ["warm_copy_seconds"] = ToJson(WarmCopy),
+        ["of_copy"] = Copy.Median / Cold.Median,
         ["peers"] = new JsonArray([.. Peers.Select(p => (JsonNode)new JsonObject
         {
             ["form"] = p.Form, ["seconds"] = ToJson(p.Cold), ["warm_seconds"] = ToJson(p.Warm), ["note"] = p.Note,

@@ -106,31 +106,37 @@ internal static class KernelsReports
 
     public static int Traffic(string? name, bool markdown, bool write, string? json)
     {
+        if (write)
+        {
+            if (name is not null || markdown || json is not null) throw new UserException("--write-readme writes the whole table and nothing else: leave the rest out.");
+            var readme = TrafficTable.Readme();
+            Simulator.Use();
+            TrafficTable.Write(readme, TrafficTable.Generate());
+            return CommandLine.Done;
+        }
+
         var report = json == "-" ? Console.Error : Console.Out;
-        if (write && name is not null) throw new UserException("--write-readme writes the whole table: leave NAME out.");
-        var readme = write ? TrafficTable.Readme() : null;
         var cases = TrafficTable.Cases(name);
         Simulator.Use();
         var rows = new List<TrafficRow>();
-        if (!markdown) report.WriteLine($"{"case",-62} {"variant",-12} {"floor",9} {"counted",9} {"of floor",8} {"of claim",8} {"sectors",7} {"conflict",8} {"barriers",8}  launches");
+        if (!markdown) report.WriteLine($"{"case",-56} {"variant",-9} {"floor",9} {"counted",9} {"of floor",8} {"distinct",8} {"of claim",8} {"sectors",7} {"conflict",8} {"barriers",8}  kernels");
         foreach (var row in KernelTraffic.Measure(cases))
         {
             rows.Add(row);
             if (markdown) continue;
             report.WriteLine(
-                $"{row.Case.Label,-62} {row.Variant + (row is { IsChosen: true, Variant: not null } ? "*" : ""),-12} {row.FloorBytes,9} {row.CountedBytes,9} {row.OfFloor,8:F3} {row.OfClaim,8:F3} {row.OfIdealSectors,7:F3} {row.WorstBankConflict,8} {row.Barriers,8:F1}  {string.Join(" + ", row.Kernels)}");
+                $"{row.Case.Label,-56} {row.Variant,-9} {row.FloorBytes,9} {row.CountedBytes,9} {row.OfFloor,8:F3} {row.DistinctOfFloor,8:F3} {row.OfClaim,8:F3} {row.OfIdealSectors,7:F3} {row.WorstBankConflict,8} {row.Barriers,8:F1}  {string.Join(" + ", row.Kernels)}");
         }
 
         if (markdown) report.Write(KernelTraffic.Markdown(rows));
-        if (readme is not null) TrafficTable.Write(readme, KernelTraffic.Markdown(rows));
         if (json is not null)
         {
             Output.Json(
                 new JsonArray([.. rows.Select(r => (JsonNode)new JsonObject
                 {
-                    ["case"] = r.Case.Label, ["variant"] = r.Variant, ["chosen"] = r.IsChosen, ["kernels"] = new JsonArray([.. r.Kernels.Select(k => (JsonNode)k)]),
-                    ["floor_bytes"] = r.FloorBytes, ["claimed_bytes"] = r.ClaimedBytes, ["counted_bytes"] = r.CountedBytes, ["sectors"] = r.Sectors,
-                    ["ideal_sectors"] = r.IdealSectors, ["worst_bank_conflict"] = r.WorstBankConflict, ["barriers_per_block"] = r.Barriers,
+                    ["case"] = r.Case.Label, ["variant"] = r.Variant, ["kernels"] = new JsonArray([.. r.Kernels.Select(k => (JsonNode)k)]),
+                    ["floor_bytes"] = r.FloorBytes, ["claimed_bytes"] = r.ClaimedBytes, ["counted_bytes"] = r.CountedBytes, ["distinct_bytes"] = r.DistinctBytes,
+                    ["sectors"] = r.Sectors, ["ideal_sectors"] = r.IdealSectors, ["worst_bank_conflict"] = r.WorstBankConflict, ["barriers_per_block"] = r.Barriers,
                 })]),
                 json);
         }

@@ -11,10 +11,16 @@ public sealed class LauncherChoices
     /// <summary>No launcher has a variant of this name, so each one asks for all that it has.</summary>
     private const string NoVariant = "?";
 
+    /// <summary>Names that launchers share; some look for them without asking whether they are allowed.</summary>
+    private static readonly string[] Common = ["one_read", "two_read", "small", "naive"];
+
     private readonly List<string> _variants = [];
     private readonly Dictionary<string, int> _numbers = [];
 
-    /// <summary>Variants by name, in the order of preference.</summary>
+    /// <summary>
+    /// Names to hold the launcher to: its own in the order of preference, then the common ones. It may lack some: then it plans what it
+    /// would plan without, so compare <see cref="CudaKernel.Decision"/>.
+    /// </summary>
     public IReadOnlyList<string> Variants => _variants;
 
     /// <summary>Tunable numbers with the launcher's own values.</summary>
@@ -26,6 +32,7 @@ public sealed class LauncherChoices
         var choices = new LauncherChoices();
         CudaKernels.Create(node, limits with { Variant = null, Choices = choices })?.Dispose();
         CudaKernels.Create(node, limits with { Variant = NoVariant, Choices = choices })?.Dispose();
+        foreach (var name in Common) choices.Add(name);
         return choices;
     }
 

@@ -114,17 +114,15 @@ public static class KernelCases
         var name = $"batch_norm{(residual ? "+add" : "")}{Suffix(activation)}{Layout(shape, channelsLast)}";
         return new KernelCase(row, name, shape, dtype, pass, "batch_norm", s =>
         {
-            // Channels last is [places, C] to the kernels.
-            Shape own = channelsLast ? [(int)s.Product(0, s.Rank - 1), s[s.Rank - 1]] : s;
-            var x = F.Input("x", dtype, own);
-            Shape channels = [own[1]];
+            var x = F.Input("x", dtype, s);
+            Shape channels = [s[channelsLast ? s.Rank - 1 : 1]];
             var (weight, bias) = (F.Input("weight", F32, channels), F.Input("bias", F32, channels));
-            var add = residual ? F.Input("residual", dtype, own) : null;
+            var add = residual ? F.Input("residual", dtype, s) : null;
             var y = F.BatchNorm(
                 x, F.Input("running_mean", F32, channels), F.Input("running_var", F32, channels), weight, bias, training: true,
-                activation: activation, residual: add);
+                activation: activation, residual: add, channelsLast: channelsLast);
             var t = x.Type.Bytes;
-            var mask = residual && activation is not null ? own.Elements / 8 : 0;
+            var mask = residual && activation is not null ? s.Elements / 8 : 0;
             return pass == Pass.Forward
                 ? new CaseProgram(
                     [new("y", y.Output), new("running_mean", y.RunningMean!), new("running_var", y.RunningVar!)],

@@ -8,24 +8,25 @@ namespace GpuEngine.Lab.Kernels;
 
 /// <summary>What one case moves in one variant, counted by the simulator.</summary>
 /// <param name="Case">The case.</param>
-/// <param name="Variant">The variant; null where the launchers have none to choose from.</param>
+/// <param name="Variant">The variant that the launchers were held to; null for their own choice.</param>
 /// <param name="Kernels">Its launches, in order.</param>
 /// <param name="FloorBytes">Fewest bytes that any implementation must move.</param>
 /// <param name="ClaimedBytes">What the launchers say that they move.</param>
 /// <param name="CountedBytes">What they moved.</param>
+/// <param name="DistinctBytes">The same, but each address once per launch: what is left when the caches keep everything for that long.</param>
 /// <param name="Sectors">32-byte sectors touched.</param>
 /// <param name="IdealSectors">The fewest that could do.</param>
 /// <param name="WorstBankConflict">Most threads that met in one bank; 0 without shared memory.</param>
 /// <param name="Barriers">Block barriers of a block, summed over the launches.</param>
 public sealed record TrafficRow(
-    KernelCase Case, string? Variant, IReadOnlyList<string> Kernels, long FloorBytes, long ClaimedBytes, long CountedBytes, long Sectors,
-    long IdealSectors, int WorstBankConflict, double Barriers)
+    KernelCase Case, string? Variant, IReadOnlyList<string> Kernels, long FloorBytes, long ClaimedBytes, long CountedBytes, long DistinctBytes,
+    long Sectors, long IdealSectors, int WorstBankConflict, double Barriers)
 {
-    /// <summary>Whether the launchers plan this by themselves for this shape.</summary>
-    public bool IsChosen { get; init; }
-
     /// <summary>1 when no byte is moved twice.</summary>
     public double OfFloor => (double)CountedBytes / FloorBytes;
+
+    /// <summary>1 when a launch reads nothing that another one of the case read or wrote.</summary>
+    public double DistinctOfFloor => (double)DistinctBytes / FloorBytes;
 
     /// <summary>1 when every sector is used whole.</summary>
     public double OfIdealSectors => IdealSectors == 0 ? 1 : (double)Sectors / IdealSectors;
@@ -43,28 +44,31 @@ public static class KernelTraffic
     /// <summary>Rows as they are found. The process must use the simulator.</summary>
     /// <param name="cases">What to count.</param>
     /// <param name="options">How devices are opened; the variant is set for each row.</param>
-    public static IEnumerable<TrafficRow> Measure(IEnumerable<KernelCase> cases, CudaDeviceOptions? options = null)
+    /// <param name="naive">Whether the naive variants are counted too.</param>
+    public static IEnumerable<TrafficRow> Measure(IEnumerable<KernelCase> cases, CudaDeviceOptions? options = null, bool naive = true)
     {
         options ??= new CudaDeviceOptions();
         SimulatorChecks.Set("multiprocessors", "8");
         // From the start, so that kernels are compiled for counting only.
         using var checks = new SimulatorChecks("traffic");
         using var device = new CudaDevice(0, options);
-        var work = cases.SelectMany(c => Ways(c, device.Limits).Select(v => (Case: c, v.Variant, v.Chosen))).ToArray();
+        var work = cases.SelectMany(c => Ways(c, device.Limits).Where(v => naive || v != "naive").Select(v => (Case: c, Variant: v))).ToArray();
         device.Library.Compile(work.SelectMany(w => Kernels(w.Case, device.Limits with { Variant = w.Variant }).SelectMany(k => k.Requests)));
-        foreach (var (c, variant, chosen) in work) yield return Measure(c, options with { Variant = variant }, checks) with { IsChosen = chosen };
+        foreach (var (c, variant) in work) yield return Measure(c, options with { Variant = variant }, checks);
     }
 
     /// <summary>The table of README.md: one line per case and variant.</summary>
     public static string Markdown(IEnumerable<TrafficRow> rows)
     {
         var text = new System.Text.StringBuilder();
-        text.Append("| kernel | variant | launches | of floor | of claim | of fewest sectors | bank conflict |\n|---|---|---|---|---|---|---|\n");
+        text.Append("| case | variant | kernels | of floor | distinct | of claim | of fewest sectors | bank conflict |\n|---|---|---|---|---|---|---|---|\n");
         foreach (var row in rows)
         {
+            var kernels = row.Kernels.Count <= 3 ? string.Join(", ", row.Kernels) : $"{row.Kernels.Count} launches";
             var conflict = row.WorstBankConflict switch { 0 => "", 1 => "none", var ways => $"{ways}-way" };
-            var variant = row is { Variant: not null, IsChosen: true } ? $"**{row.Variant}**" : row.Variant;
-            text.Append(CultureInfo.InvariantCulture, $"| {row.Case.Label} | {variant} | {row.Kernels.Count} | {row.OfFloor:F3} | {row.OfClaim:F3} | {row.OfIdealSectors:F3} | {conflict} |\n");
+            text.Append(
+                CultureInfo.InvariantCulture,
+                $"| {row.Case.Label} | {row.Variant} | {kernels} | {row.OfFloor:F3} | {row.DistinctOfFloor:F3} | {row.OfClaim:F3} | {row.OfIdealSectors:F3} | {conflict} |\n");
         }
 
         return text.ToString();
@@ -74,7 +78,7 @@ public static class KernelTraffic
     internal static IEnumerable<KernelRequest> Requests(KernelCase c)
     {
         var limits = new CudaLimits();
-        return Ways(c, limits).SelectMany(w => Kernels(c, limits with { Variant = w.Variant })).SelectMany(k => k.Requests);
+        return Ways(c, limits).SelectMany(w => Kernels(c, limits with { Variant = w })).SelectMany(k => k.Requests);
     }
 
     private static TrafficRow Measure(KernelCase c, CudaDeviceOptions options, SimulatorChecks checks)
@@ -93,26 +97,17 @@ public static class KernelTraffic
         var claimed = plan.Launches.Where(l => l.Node.Op is not Core.Graph.Leaf).Sum(l => CudaKernels.Create(l.Node, device.Limits)!.Cost.Bytes);
         return new TrafficRow(
             c, options.Variant, [.. launches.Select(l => l.Kernel)], program.FloorBytes(c.Shape.Elements), claimed, launches.Sum(l => l.Bytes),
-            launches.Sum(l => l.Sectors), launches.Sum(l => l.IdealSectors), launches.Select(l => l.WorstBankConflict).DefaultIfEmpty(0).Max(),
+            launches.Sum(l => l.DistinctBytes), launches.Sum(l => l.Sectors), launches.Sum(l => l.IdealSectors), launches.Select(l => l.WorstBankConflict).DefaultIfEmpty(0).Max(),
             launches.Sum(l => (double)l.Barriers / l.Blocks));
     }
 
-    /// <summary>Every variant that plans something of its own, the launchers' own choice among them.</summary>
-    private static List<(string? Variant, bool Chosen)> Ways(KernelCase c, CudaLimits limits)
+    /// <summary>The launchers' own choice, then every variant that plans something else.</summary>
+    private static List<string?> Ways(KernelCase c, CudaLimits limits)
     {
         string Decision(string? variant) => string.Join(" | ", Kernels(c, limits with { Variant = variant }).Select(k => k.Decision));
-        var own = Decision(null);
-        var found = new List<(string? Variant, bool Chosen)>();
-        var decisions = new HashSet<string>();
-        foreach (var name in Kernels(c, limits).SelectMany(k => LauncherChoices.Of(k.Node, limits).Variants).Distinct())
-        {
-            var decision = Decision(name);
-            if (decisions.Add(decision)) found.Add((name, decision == own));
-        }
-
-        if (!found.Exists(f => f.Chosen)) found.Insert(0, (null, true));
-        // A variant that does not fit plans the launchers' own choice; where none fits, there is no choice to name.
-        return found.Count == 1 ? [(null, true)] : found;
+        var decisions = new HashSet<string> { Decision(null) };
+        var names = Kernels(c, limits).SelectMany(k => LauncherChoices.Of(k.Node, limits).Variants).Distinct();
+        return [null, .. names.Where(name => decisions.Add(Decision(name)))];
     }
 
     private static CudaKernel[] Kernels(KernelCase c, CudaLimits limits)

@@ -25,7 +25,11 @@ public partial class DocumentationTests
     [InlineData("memory")]
     [InlineData("doctor")]
     [InlineData("kernels")]
+    [InlineData("kernels", "list")]
     [InlineData("kernels", "check")]
+    [InlineData("kernels", "compile")]
+    [InlineData("kernels", "stats")]
+    [InlineData("kernels", "traffic")]
     public void Examples_of_help_parse(params string[] command)
     {
         var commands = Commands(Gpuengine.Run([.. command, "--help"]).Output);

@@ -13,9 +13,8 @@ public class TrafficTableTests
     {
         CudaUnderTest.RequireSimulator();
         Assert.SkipWhen(KernelSources.Folder is null, "README.md is only in a repository.");
-        var rows = KernelTraffic.Measure(KernelCases.Counted, new CudaDeviceOptions { KernelCacheFolder = DeviceUnderTest.CacheFolder }).ToArray();
         Assert.True(
-            KernelTraffic.Markdown(rows) == TrafficTable.Read(TrafficTable.Readme()),
+            TrafficTable.Generate(new CudaDeviceOptions { KernelCacheFolder = DeviceUnderTest.CacheFolder }) == TrafficTable.Read(TrafficTable.Readme()),
             "The traffic table of README.md is stale: run `gpuengine kernels traffic --write-readme` and look at what changed.");
     }
 }
