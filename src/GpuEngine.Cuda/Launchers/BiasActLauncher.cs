@@ -15,7 +15,7 @@ internal static class BiasActLauncher
     {
         var op = (BiasActOp)node.Op;
         var x = node.Inputs[0].Type;
-        if (!Fits(x) || ActivationMacros.Of(op.Activation) is not { } activation) return null;
+        if (!Fits(x) || ActivationMacros.Of(op.Activation, x.DType) is not { } activation) return null;
         Tensor[] vectors = op.Residual ? [node.Inputs[0], node.Inputs[op.Bias ? 2 : 1]] : [node.Inputs[0]];
         (string, string)[] macros =
         [
@@ -51,7 +51,7 @@ internal static class BiasActLauncher
     {
         var op = (BiasActBackwardOp)node.Op;
         var dy = node.Inputs[0].Type;
-        if (!Fits(dy) || ActivationMacros.Of(op.Activation) is not { } activation) return null;
+        if (!Fits(dy) || ActivationMacros.Of(op.Activation, dy.DType) is not { } activation) return null;
         var hasValue = op.Activation is not null;
         (string, string)[] macros =
         [
