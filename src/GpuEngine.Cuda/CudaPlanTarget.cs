@@ -27,7 +27,7 @@ public sealed class CudaPlanTarget(CudaLimits limits, CudaDeviceOptions options)
     public long WorkspaceBytes(Node node) => (Planned(node) ?? throw Missing(node)).WorkspaceBytes;
 
     public TensorProgram Rewrite(TensorProgram program) =>
-        options.FuseElementwise ? ElementwiseFusion.Apply(program) : program;
+        options.FuseElementwise ? ElementwiseFusion.Apply(options.UseFusedKernels ? GradientSums.Apply(program) : program) : program;
 
     /// <summary>A launcher of its own for one launch: nodes of two plans must not share bindings.</summary>
     /// <exception cref="NotSupportedException">There is no launcher for the node.</exception>

@@ -71,13 +71,14 @@ internal static class FileKernels
             Walks("RESIDUAL", "BIAS", "COUNTS")),
         Kernel(
             "bias_act_backward.cu", "bias_act_backward_naive", "one block per channel: the second oracle", "bias_act",
-            "T* dx, T* dbias, const T* dy, const T* value, const T* bias, const i64* state, i64 outer, i64 channels, i64 length",
+            "T* dx, T* dbias, const T* dy, const T* value, const T* bias, const T* added, const i64* state, i64 outer, i64 channels, " +
+            "i64 length",
             Walks("")),
         Kernel(
             "bias_act_backward.cu", "bias_act_backward", "dx and dbias in one launch", "bias_act",
-            "T* dx, T* dbias, float* partial, u32* counters, const T* dy, const T* value, const T* bias, const i64* state, " +
-            "i64 outer, i64 channels, i64 length, i64 piece",
-            Walks("", "ADD_BIAS", "SUMS")),
+            "T* dx, T* dbias, float* partial, u32* counters, const T* dy, const T* value, const T* bias, const T* added, " +
+            "const i64* state, i64 outer, i64 channels, i64 length, i64 piece",
+            Walks("ADDS", "ADD_BIAS", "SUMS")),
         Kernel(
             "channel_activation.cu", "prelu_forward", "leaky relu with a learned slope per channel", "prelu",
             "T* y, const T* x, const T* weight, i64 outer, i64 channels, i64 length, i64 piece",
