@@ -43,7 +43,8 @@ using F = CompiledActivation;
 
 // dx in f32.
 template <int N>
-DEVICE Vec<float, N> backward(const Vec<T, N>& dy, const Vec<T, N>& value, const Vec<float, kOwn>& bias, const Dropout& dropout, i64 at) {
+DEVICE Vec<float, N> backward(const Vec<T, N>& dy, const Vec<T, N>& value, const Vec<float, kOwn>& bias,
+                              const Dropout& dropout, i64 at) {
     auto g = to_float(dy);
     dropout.apply(g, at);
     if (kHasActivation) {
@@ -56,8 +57,9 @@ DEVICE Vec<float, N> backward(const Vec<T, N>& dy, const Vec<T, N>& value, const
     return g;
 }
 
-extern "C" __global__ void __launch_bounds__(256) bias_act_backward_naive(
-    T* dx, T* dbias, const T* dy, const T* value, const T* bias, const T* added, const i64* state, i64 outer, i64 channels, i64 length) {
+extern "C" __global__ void __launch_bounds__(256)
+    bias_act_backward_naive(T* dx, T* dbias, const T* dy, const T* value, const T* bias, const T* added,
+                            const i64* state, i64 outer, i64 channels, i64 length) {
     const Dropout dropout(state);
     const bool flat = !ADD_BIAS && !SUMS;
     const i64 channel = flat ? 0 : blockIdx.x, values = flat ? outer * channels * length : outer * length;
@@ -93,9 +95,9 @@ struct Batch {
     }
 };
 
-extern "C" __global__ void __launch_bounds__(THREADS) bias_act_backward(
-    T* dx, T* dbias, float* partial, u32* counters, const T* dy, const T* value, const T* bias, const T* added, const i64* state,
-    i64 outer, i64 channels, i64 length, i64 piece) {
+extern "C" __global__ void __launch_bounds__(THREADS)
+    bias_act_backward(T* dx, T* dbias, float* partial, u32* counters, const T* dy, const T* value, const T* bias,
+                      const T* added, const i64* state, i64 outer, i64 channels, i64 length, i64 piece) {
     Walk walk(outer, channels, length, piece);
     Batch batch;
     batch.load(walk, dy, value, added);

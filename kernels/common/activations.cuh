@@ -82,7 +82,9 @@ struct Gelu {
         // Half of erfc(z) = t (a1 + t (a2 + ...)) exp(-z^2) with t = 1 / (1 + p z): the lower tail keeps its digits.
         const float z = fabsf(x) * kSqrtHalf, t = __fdividef(1.0f, 1.0f + 0.3275911f * z);
         power = __expf(-z * z);
-        const float half = 0.5f * power * t * (0.254829592f + t * (-0.284496736f + t * (1.421413741f + t * (-1.453152027f + t * 1.061405429f))));
+        const float half =
+            0.5f * power * t *
+            (0.254829592f + t * (-0.284496736f + t * (1.421413741f + t * (-1.453152027f + t * 1.061405429f))));
         return x < 0.0f ? half : 1.0f - half;
     }
     DEVICE static float forward(float x) {
@@ -180,7 +182,9 @@ struct Tanh {
 
 // A: min_val, B: max_val. Also relu6.
 struct Hardtanh {
-    DEVICE static float forward(float x) { return x < ACTIVATION_A ? ACTIVATION_A : x > ACTIVATION_B ? ACTIVATION_B : x; }
+    DEVICE static float forward(float x) {
+        return x < ACTIVATION_A ? ACTIVATION_A : x > ACTIVATION_B ? ACTIVATION_B : x;
+    }
     DEVICE static float derivative(float x) { return x > ACTIVATION_A && x < ACTIVATION_B ? 1.0f : 0.0f; }
 };
 
