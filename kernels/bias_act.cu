@@ -47,7 +47,8 @@ struct Counts {
 };
 
 template <int N>
-DEVICE Vec<T, N> forward(const Vec<T, N>& x, const Vec<T, N>& residual, const Vec<float, kOwn>& bias, const Dropout& dropout, i64 at, Counts& counts) {
+DEVICE Vec<T, N> forward(const Vec<T, N>& x, const Vec<T, N>& residual, const Vec<float, kOwn>& bias,
+                         const Dropout& dropout, i64 at, Counts& counts) {
     auto v = to_float(x);
     Vec<float, N> active;
 #pragma unroll
@@ -61,8 +62,9 @@ DEVICE Vec<T, N> forward(const Vec<T, N>& x, const Vec<T, N>& residual, const Ve
     return from_float<T>(v);
 }
 
-extern "C" __global__ void __launch_bounds__(256) bias_act_naive(
-    T* y, const T* x, const T* bias, const T* residual, const i64* state, i64 outer, i64 channels, i64 length) {
+extern "C" __global__ void __launch_bounds__(256)
+    bias_act_naive(T* y, const T* x, const T* bias, const T* residual, const i64* state, i64 outer, i64 channels,
+                   i64 length) {
     const Dropout dropout(state);
     const i64 count = outer * channels * length;
     for (i64 i = global_thread(); i < count; i += global_threads()) {
@@ -88,9 +90,9 @@ struct Batch {
     }
 };
 
-extern "C" __global__ void __launch_bounds__(THREADS) bias_act(
-    T* y, i64* positive, i64* nonfinite, u32* partial, u32* counters, const T* x, const T* bias, const T* residual, const i64* state,
-    i64 outer, i64 channels, i64 length, i64 piece) {
+extern "C" __global__ void __launch_bounds__(THREADS)
+    bias_act(T* y, i64* positive, i64* nonfinite, u32* partial, u32* counters, const T* x, const T* bias,
+             const T* residual, const i64* state, i64 outer, i64 channels, i64 length, i64 piece) {
     Walk walk(outer, channels, length, piece);
     Batch batch;
     batch.load(walk, x, residual);

@@ -81,7 +81,8 @@ struct Batch {
 };
 
 template <class F>
-DEVICE void run_forward(T* y, const T* x, const T* const (&numbers)[F::kNumbers], i64 outer, i64 channels, i64 length, i64 piece) {
+DEVICE void run_forward(T* y, const T* x, const T* const (&numbers)[F::kNumbers], i64 outer, i64 channels, i64 length,
+                        i64 piece) {
     Walk walk(outer, channels, length, piece);
     Batch<false> batch;
     batch.load(walk, x, nullptr);
@@ -106,8 +107,9 @@ DEVICE void run_forward(T* y, const T* x, const T* const (&numbers)[F::kNumbers]
 }
 
 template <class F>
-DEVICE void run_backward(T* dx, T* const (&gradients)[F::kNumbers], float* partial, u32* counters, const T* dy, const T* x,
-                         const T* const (&numbers)[F::kNumbers], i64 outer, i64 channels, i64 length, i64 piece) {
+DEVICE void run_backward(T* dx, T* const (&gradients)[F::kNumbers], float* partial, u32* counters, const T* dy,
+                         const T* x, const T* const (&numbers)[F::kNumbers], i64 outer, i64 channels, i64 length,
+                         i64 piece) {
     constexpr int K = F::kNumbers;
     Walk walk(outer, channels, length, piece);
     Batch<true> batch;
@@ -143,8 +145,8 @@ DEVICE void run_backward(T* dx, T* const (&gradients)[F::kNumbers], float* parti
 }
 
 template <class F>
-DEVICE void run_backward_naive(
-    T* dx, T* const (&gradients)[F::kNumbers], const T* dy, const T* x, const T* const (&numbers)[F::kNumbers], i64 outer, i64 channels, i64 length) {
+DEVICE void run_backward_naive(T* dx, T* const (&gradients)[F::kNumbers], const T* dy, const T* x,
+                               const T* const (&numbers)[F::kNumbers], i64 outer, i64 channels, i64 length) {
     constexpr int K = F::kNumbers;
     const i64 channel = blockIdx.x;
     float p[K], sums[K] = {};
@@ -164,43 +166,47 @@ DEVICE void run_backward_naive(
     }
 }
 
-extern "C" __global__ void __launch_bounds__(THREADS) prelu_forward(
-    T* y, const T* x, const T* weight, i64 outer, i64 channels, i64 length, i64 piece) {
+extern "C" __global__ void __launch_bounds__(THREADS)
+    prelu_forward(T* y, const T* x, const T* weight, i64 outer, i64 channels, i64 length, i64 piece) {
     const T* const numbers[1] = {weight};
     run_forward<PRelu>(y, x, numbers, outer, channels, length, piece);
 }
 
-extern "C" __global__ void __launch_bounds__(THREADS) prelu_backward(
-    T* dx, T* dweight, float* partial, u32* counters, const T* dy, const T* x, const T* weight, i64 outer, i64 channels, i64 length, i64 piece) {
+extern "C" __global__ void __launch_bounds__(THREADS)
+    prelu_backward(T* dx, T* dweight, float* partial, u32* counters, const T* dy, const T* x, const T* weight,
+                   i64 outer, i64 channels, i64 length, i64 piece) {
     T* const gradients[1] = {dweight};
     const T* const numbers[1] = {weight};
     run_backward<PRelu>(dx, gradients, partial, counters, dy, x, numbers, outer, channels, length, piece);
 }
 
-extern "C" __global__ void __launch_bounds__(256) prelu_backward_naive(
-    T* dx, T* dweight, const T* dy, const T* x, const T* weight, i64 outer, i64 channels, i64 length) {
+extern "C" __global__ void __launch_bounds__(256)
+    prelu_backward_naive(T* dx, T* dweight, const T* dy, const T* x, const T* weight, i64 outer, i64 channels,
+                         i64 length) {
     T* const gradients[1] = {dweight};
     const T* const numbers[1] = {weight};
     run_backward_naive<PRelu>(dx, gradients, dy, x, numbers, outer, channels, length);
 }
 
-extern "C" __global__ void __launch_bounds__(THREADS) srelu_forward(
-    T* y, const T* x, const T* t_r, const T* a_r, const T* t_l, const T* a_l, i64 outer, i64 channels, i64 length, i64 piece) {
+extern "C" __global__ void __launch_bounds__(THREADS)
+    srelu_forward(T* y, const T* x, const T* t_r, const T* a_r, const T* t_l, const T* a_l, i64 outer, i64 channels,
+                  i64 length, i64 piece) {
     const T* const numbers[4] = {t_r, a_r, t_l, a_l};
     run_forward<SRelu>(y, x, numbers, outer, channels, length, piece);
 }
 
-extern "C" __global__ void __launch_bounds__(THREADS) srelu_backward(
-    T* dx, T* dt_r, T* da_r, T* dt_l, T* da_l, float* partial, u32* counters, const T* dy, const T* x, const T* t_r, const T* a_r,
-    const T* t_l, const T* a_l, i64 outer, i64 channels, i64 length, i64 piece) {
+extern "C" __global__ void __launch_bounds__(THREADS)
+    srelu_backward(T* dx, T* dt_r, T* da_r, T* dt_l, T* da_l, float* partial, u32* counters, const T* dy, const T* x,
+                   const T* t_r, const T* a_r, const T* t_l, const T* a_l, i64 outer, i64 channels, i64 length,
+                   i64 piece) {
     T* const gradients[4] = {dt_r, da_r, dt_l, da_l};
     const T* const numbers[4] = {t_r, a_r, t_l, a_l};
     run_backward<SRelu>(dx, gradients, partial, counters, dy, x, numbers, outer, channels, length, piece);
 }
 
-extern "C" __global__ void __launch_bounds__(256) srelu_backward_naive(
-    T* dx, T* dt_r, T* da_r, T* dt_l, T* da_l, const T* dy, const T* x, const T* t_r, const T* a_r, const T* t_l, const T* a_l,
-    i64 outer, i64 channels, i64 length) {
+extern "C" __global__ void __launch_bounds__(256)
+    srelu_backward_naive(T* dx, T* dt_r, T* da_r, T* dt_l, T* da_l, const T* dy, const T* x, const T* t_r, const T* a_r,
+                         const T* t_l, const T* a_l, i64 outer, i64 channels, i64 length) {
     T* const gradients[4] = {dt_r, da_r, dt_l, da_l};
     const T* const numbers[4] = {t_r, a_r, t_l, a_l};
     run_backward_naive<SRelu>(dx, gradients, dy, x, numbers, outer, channels, length);

@@ -46,7 +46,9 @@ DEVICE void challenge(T& best, u8& place, T other, int piece) {
 }
 
 // Where the first piece of a result lies.
-DEVICE i64 first_piece(i64 result, i64 length) { return length == 1 ? result * PIECES : result / length * length * PIECES + result % length; }
+DEVICE i64 first_piece(i64 result, i64 length) {
+    return length == 1 ? result * PIECES : result / length * length * PIECES + result % length;
+}
 
 // One result: what is left over when results do not fill vectors, and everything in the naive kernels.
 DEVICE void one_forward(T* y, u8* index, const T* x, i64 result, i64 length) {
@@ -65,11 +67,13 @@ DEVICE void one_backward(T* dx, const T* dy, const u8* index, i64 result, i64 le
     for (int j = 0; j < PIECES; ++j) dx[first + j * length] = j == place ? g : from_float<T>(0.0f);
 }
 
-extern "C" __global__ void __launch_bounds__(256) maxout_forward_naive(T* y, u8* index, const T* x, i64 count, i64 length) {
+extern "C" __global__ void __launch_bounds__(256)
+    maxout_forward_naive(T* y, u8* index, const T* x, i64 count, i64 length) {
     for (i64 i = global_thread(); i < count; i += global_threads()) one_forward(y, index, x, i, length);
 }
 
-extern "C" __global__ void __launch_bounds__(256) maxout_backward_naive(T* dx, const T* dy, const u8* index, i64 count, i64 length) {
+extern "C" __global__ void __launch_bounds__(256)
+    maxout_backward_naive(T* dx, const T* dy, const u8* index, i64 count, i64 length) {
     for (i64 i = global_thread(); i < count; i += global_threads()) one_backward(dx, dy, index, i, length);
 }
 
@@ -103,7 +107,8 @@ extern "C" __global__ void __launch_bounds__(256) maxout_forward(T* y, u8* index
     if (rest < count) one_forward(y, index, x, rest, length);
 }
 
-extern "C" __global__ void __launch_bounds__(256) maxout_backward(T* dx, const T* dy, const u8* index, i64 count, i64 length) {
+extern "C" __global__ void __launch_bounds__(256)
+    maxout_backward(T* dx, const T* dy, const u8* index, i64 count, i64 length) {
     const i64 vectors = count / kResults;
     for (i64 i = global_thread(); i < vectors; i += global_threads()) {
         const auto g = load<kResults>(dy + i * kResults);
@@ -112,7 +117,8 @@ extern "C" __global__ void __launch_bounds__(256) maxout_backward(T* dx, const T
         if (ADJACENT) {
             Vec<T, VECTOR> d;
 #pragma unroll
-            for (int e = 0; e < VECTOR; ++e) d[e] = place[e / PIECES % kResults] == e % PIECES ? g[e / PIECES % kResults] : from_float<T>(0.0f);
+            for (int e = 0; e < VECTOR; ++e)
+                d[e] = place[e / PIECES % kResults] == e % PIECES ? g[e / PIECES % kResults] : from_float<T>(0.0f);
             store(dx + i * VECTOR, d);
             continue;
         }

@@ -41,7 +41,8 @@ using namespace gpuengine;
 using T = DTYPE;
 
 static_assert(VECTOR * sizeof(T) <= 16, "a vector is one access");
-static_assert(LANES == THREADS || (LANES <= kWarpSize && (LANES & (LANES - 1)) == 0), "a line is taken by a part of a warp or the block");
+static_assert(LANES == THREADS || (LANES <= kWarpSize && (LANES & (LANES - 1)) == 0),
+              "a line is taken by a part of a warp or the block");
 
 constexpr int kLinesPerBlock = THREADS / LANES;
 
@@ -56,9 +57,11 @@ struct MaxOrNan {
     DEVICE float operator()(float a, float b) const { return a != a || a > b ? a : b; }
 };
 
-extern "C" __global__ void __launch_bounds__(THREADS) softmax_forward_naive(T* y, const T* x, i64 lines, i64 classes, i64 length) {
+extern "C" __global__ void __launch_bounds__(THREADS)
+    softmax_forward_naive(T* y, const T* x, i64 lines, i64 classes, i64 length) {
     const int lane = static_cast<int>(threadIdx.x) % LANES;
-    for (i64 start = static_cast<i64>(blockIdx.x) * kLinesPerBlock; start < lines; start += static_cast<i64>(gridDim.x) * kLinesPerBlock) {
+    for (i64 start = static_cast<i64>(blockIdx.x) * kLinesPerBlock; start < lines;
+         start += static_cast<i64>(gridDim.x) * kLinesPerBlock) {
         const i64 line = start + threadIdx.x / LANES, first = line / length * classes * length + line % length;
         const bool exists = line < lines;
         float maximum = -infinity(), sum = 0.0f;
@@ -85,9 +88,11 @@ extern "C" __global__ void __launch_bounds__(THREADS) softmax_forward_naive(T* y
     }
 }
 
-extern "C" __global__ void __launch_bounds__(THREADS) softmax_backward_naive(T* dx, const T* dy, const T* y, i64 lines, i64 classes, i64 length) {
+extern "C" __global__ void __launch_bounds__(THREADS)
+    softmax_backward_naive(T* dx, const T* dy, const T* y, i64 lines, i64 classes, i64 length) {
     const int lane = static_cast<int>(threadIdx.x) % LANES;
-    for (i64 start = static_cast<i64>(blockIdx.x) * kLinesPerBlock; start < lines; start += static_cast<i64>(gridDim.x) * kLinesPerBlock) {
+    for (i64 start = static_cast<i64>(blockIdx.x) * kLinesPerBlock; start < lines;
+         start += static_cast<i64>(gridDim.x) * kLinesPerBlock) {
         const i64 line = start + threadIdx.x / LANES, first = line / length * classes * length + line % length;
         const bool exists = line < lines;
         float sum = 0.0f;
@@ -118,7 +123,8 @@ DEVICE int held_element(int h) { return (h * LANES + static_cast<int>(threadIdx.
 
 extern "C" __global__ void __launch_bounds__(THREADS) softmax_forward_rows(T* y, const T* x, i64 rows, i64 classes) {
     const int width = static_cast<int>(classes);
-    for (i64 start = static_cast<i64>(blockIdx.x) * kLinesPerBlock; start < rows; start += static_cast<i64>(gridDim.x) * kLinesPerBlock) {
+    for (i64 start = static_cast<i64>(blockIdx.x) * kLinesPerBlock; start < rows;
+         start += static_cast<i64>(gridDim.x) * kLinesPerBlock) {
         const i64 row = start + threadIdx.x / LANES;
         const bool exists = row < rows;
         const T* const from = x + row * classes;
@@ -166,9 +172,11 @@ extern "C" __global__ void __launch_bounds__(THREADS) softmax_forward_rows(T* y,
     }
 }
 
-extern "C" __global__ void __launch_bounds__(THREADS) softmax_backward_rows(T* dx, const T* dy, const T* y, i64 rows, i64 classes) {
+extern "C" __global__ void __launch_bounds__(THREADS)
+    softmax_backward_rows(T* dx, const T* dy, const T* y, i64 rows, i64 classes) {
     const int width = static_cast<int>(classes);
-    for (i64 start = static_cast<i64>(blockIdx.x) * kLinesPerBlock; start < rows; start += static_cast<i64>(gridDim.x) * kLinesPerBlock) {
+    for (i64 start = static_cast<i64>(blockIdx.x) * kLinesPerBlock; start < rows;
+         start += static_cast<i64>(gridDim.x) * kLinesPerBlock) {
         const i64 row = start + threadIdx.x / LANES;
         const bool exists = row < rows;
         Vec<T, VECTOR> g[HELD], v[HELD];
@@ -206,7 +214,8 @@ DEVICE i64 first_class(i64 i, i64 length) {
     return place / length * length * HELD + place % length;
 }
 
-extern "C" __global__ void __launch_bounds__(THREADS) softmax_forward_places(T* y, const T* x, i64 vectors, i64 length) {
+extern "C" __global__ void __launch_bounds__(THREADS)
+    softmax_forward_places(T* y, const T* x, i64 vectors, i64 length) {
     for (i64 i = global_thread(); i < vectors; i += global_threads()) {
         const i64 first = first_class(i, length);
         Vec<T, VECTOR> held[HELD];
@@ -237,7 +246,8 @@ extern "C" __global__ void __launch_bounds__(THREADS) softmax_forward_places(T* 
     }
 }
 
-extern "C" __global__ void __launch_bounds__(THREADS) softmax_backward_places(T* dx, const T* dy, const T* y, i64 vectors, i64 length) {
+extern "C" __global__ void __launch_bounds__(THREADS)
+    softmax_backward_places(T* dx, const T* dy, const T* y, i64 vectors, i64 length) {
     for (i64 i = global_thread(); i < vectors; i += global_threads()) {
         const i64 first = first_class(i, length);
         Vec<T, VECTOR> g[HELD], v[HELD];

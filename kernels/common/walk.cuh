@@ -42,8 +42,8 @@ static_assert(THREADS % kWarpSize == 0 && THREADS <= 1024, "a block is whole war
 static_assert(ALIGNED || LAYOUT == 0, "columns and planes of unaligned tensors have vectors of one element");
 
 constexpr int kGroups = LAYOUT == 1 ? GROUPS : 1;
-constexpr int kLanes = THREADS / kGroups;            // threads that share channels
-constexpr int kOwn = LAYOUT == 1 ? VECTOR : 1;       // channels of a thread
+constexpr int kLanes = THREADS / kGroups;       // threads that share channels
+constexpr int kOwn = LAYOUT == 1 ? VECTOR : 1;  // channels of a thread
 
 // Which of the thread's channels element e of a vector belongs to.
 DEVICE constexpr int own_channel(int e) { return LAYOUT == 1 ? e : 0; }
@@ -51,7 +51,7 @@ DEVICE constexpr int own_channel(int e) { return LAYOUT == 1 ? e : 0; }
 struct Walk {
     i64 channel;  // the first of the thread's
     i64 channels;
-    bool valid;   // the last slice may reach beyond the channels
+    bool valid;  // the last slice may reach beyond the channels
     int group, lane;
 
     DEVICE Walk(i64 outer, i64 all_channels, i64 length, i64 piece) : channels(all_channels) {
@@ -158,7 +158,8 @@ DEVICE void channel_values(Vec<float, kOwn> (&values)[K], const T* const (&from)
         }
     } else {
 #pragma unroll
-        for (int k = 0; k < K; ++k) values[k][0] = __shfl_sync(kFullMask, lane_index() == 0 ? to_float(from[k][walk.channel]) : 0.0f, 0);
+        for (int k = 0; k < K; ++k)
+            values[k][0] = __shfl_sync(kFullMask, lane_index() == 0 ? to_float(from[k][walk.channel]) : 0.0f, 0);
     }
 }
 

@@ -30,7 +30,7 @@ public sealed class CudaPlanTarget(CudaLimits limits, CudaDeviceOptions options)
     public bool PrefersChannelsLast(DType compute) => compute == DType.BF16 || (compute == DType.F32 && Limits.AllowTf32);
 
     public TensorProgram Rewrite(TensorProgram program) =>
-        options.FuseElementwise ? ElementwiseFusion.Apply(program) : program;
+        options.FuseElementwise ? ElementwiseFusion.Apply(options.UseFusedKernels ? GradientSums.Apply(program) : program) : program;
 
     /// <summary>A launcher of its own for one launch: nodes of two plans must not share bindings.</summary>
     /// <exception cref="NotSupportedException">There is no launcher for the node.</exception>

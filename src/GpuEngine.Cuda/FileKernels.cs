@@ -93,13 +93,14 @@ internal static class FileKernels
             Walks("RESIDUAL", "BIAS", "COUNTS")),
         Kernel(
             "bias_act_backward.cu", "bias_act_backward_naive", "one block per channel: the second oracle", "bias_act",
-            "T* dx, T* dbias, const T* dy, const T* value, const T* bias, const i64* state, i64 outer, i64 channels, i64 length",
+            "T* dx, T* dbias, const T* dy, const T* value, const T* bias, const T* added, const i64* state, i64 outer, i64 channels, " +
+            "i64 length",
             Walks("")),
         Kernel(
             "bias_act_backward.cu", "bias_act_backward", "dx and dbias in one launch", "bias_act",
-            "T* dx, T* dbias, float* partial, u32* counters, const T* dy, const T* value, const T* bias, const i64* state, " +
-            "i64 outer, i64 channels, i64 length, i64 piece",
-            Walks("", "ADD_BIAS", "SUMS")),
+            "T* dx, T* dbias, float* partial, u32* counters, const T* dy, const T* value, const T* bias, const T* added, " +
+            "const i64* state, i64 outer, i64 channels, i64 length, i64 piece",
+            Walks("ADDS", "ADD_BIAS", "SUMS")),
         Kernel(
             "channel_activation.cu", "prelu_forward", "leaky relu with a learned slope per channel", "prelu",
             "T* y, const T* x, const T* weight, i64 outer, i64 channels, i64 length, i64 piece",
@@ -319,8 +320,8 @@ internal static class FileKernels
                 Variant("flat", dtype, Width(dtype)),
                 Variant("flat unaligned dropout", dtype, [Width(dtype), Define("ALIGNED", 0), Define("DROPOUT", 1), .. all.Take(first.Length > 0 ? 1 : 0)]),
                 Variant("columns relu", dtype, [Width(dtype), Define("LAYOUT", 1), .. all, .. ActivationMacros.Of(new Relu())!]),
-                Variant("columns gelu dropout", dtype, [Width(dtype), Define("LAYOUT", 1), Define("GROUPS", 32), Define("DROPOUT", 1), .. all, .. ActivationMacros.Of(new Gelu())!]),
-                Variant("planes silu dropout", dtype, [Width(dtype), Define("LAYOUT", 2), Define("DROPOUT", 1), .. all, .. ActivationMacros.Of(new Silu())!]),
+                Variant("columns gelu dropout", dtype, [Width(dtype), Define("LAYOUT", 1), Define("GROUPS", 32), Define("DROPOUT", 1), .. all, .. ActivationMacros.Of(new Gelu(), dtype)!]),
+                Variant("planes silu dropout", dtype, [Width(dtype), Define("LAYOUT", 2), Define("DROPOUT", 1), .. all, .. ActivationMacros.Of(new Silu(), dtype)!]),
                 Variant("narrow columns", dtype, [Define("VECTOR", 1), Define("LAYOUT", 1), Define("GROUPS", 1), Define("DROPOUT", 1), .. all]),
             }),
         ];
@@ -350,7 +351,8 @@ internal static class FileKernels
         {
             new Relu(), new LeakyRelu(), new Elu(), new Gelu(), new Gelu(true), new Silu(), new Mish(), new Softplus(), new Softsign(), new Sigmoid(),
             new LogSigmoid(), new Tanh(), new Hardtanh(), new Hardsigmoid(), new Hardswish(),
-        }.Select(a => Variant(a.ToString().Split(' ')[0], DType.F32, [Width(DType.F32), .. ActivationMacros.Of(a)!])),
+        }.SelectMany(a => new[] { DType.F32, DType.BF16 }.Select(
+            dtype => Variant(a.ToString().Split(' ')[0], dtype, [Width(dtype), .. ActivationMacros.Of(a, dtype)!]))),
     ];
 
     private static KernelVariant[] Norms(bool forward) =>

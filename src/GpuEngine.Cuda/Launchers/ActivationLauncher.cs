@@ -19,7 +19,7 @@ internal static class ActivationLauncher
     private static PlannedKernel? Elementwise(Node node, CudaLimits limits, string entry, Activation activation, Operand[] operands)
     {
         var type = node.Outputs[0].Type;
-        if (!Fits(type) || ActivationMacros.Of(activation) is not { } macros) return null;
+        if (!Fits(type) || ActivationMacros.Of(activation, type.DType) is not { } macros) return null;
         var vector = limits.Variant == "naive" ? 1 : VectorWidth.Any(type.DType, node.Inputs);
         var request = new KernelRequest("activation.cu", entry) { Defines = [KernelRequest.Define("DTYPE", type.DType), KernelRequest.Define("VECTOR", vector), .. macros] };
         var blocks = limits.Blocks((type.Elements + vector - 1) / vector, Threads, limits.Tuned("waves", 4));

@@ -5,6 +5,14 @@ namespace GpuEngine.Cuda.Launchers;
 /// <summary>The macros by which a kernel is compiled with an activation (kernels/common/activations.cuh).</summary>
 internal static class ActivationMacros
 {
+    /// <summary>
+    /// As <see cref="Of(Activation?)"/>, for results that are stored in a dtype: approximate functions do where that is bf16.
+    /// </summary>
+    public static (string Name, string Value)[]? Of(Activation? activation, DType stored) =>
+        Of(activation) is { } macros && stored == DType.BF16 && activation is not (null or Identity or Relu or LeakyRelu or Hardtanh)
+            ? [.. macros, KernelRequest.Define("ACTIVATION_FAST", 1L)]
+            : Of(activation);
+
     /// <summary>The struct's name and its constants; null when the kernels do not have that activation. No activation is the identity.</summary>
     public static (string Name, string Value)[]? Of(Activation? activation) => activation switch
     {

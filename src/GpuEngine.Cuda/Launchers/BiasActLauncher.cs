@@ -15,7 +15,7 @@ internal static class BiasActLauncher
     {
         var op = (BiasActOp)node.Op;
         var x = node.Inputs[0].Type;
-        if (!Fits(x) || ActivationMacros.Of(op.Activation) is not { } activation) return null;
+        if (!Fits(x) || ActivationMacros.Of(op.Activation, x.DType) is not { } activation) return null;
         Tensor[] vectors = op.Residual ? [node.Inputs[0], node.Inputs[op.Bias ? 2 : 1]] : [node.Inputs[0]];
         (string, string)[] macros =
         [
@@ -51,14 +51,18 @@ internal static class BiasActLauncher
     {
         var op = (BiasActBackwardOp)node.Op;
         var dy = node.Inputs[0].Type;
-        if (!Fits(dy) || ActivationMacros.Of(op.Activation) is not { } activation) return null;
+        if (!Fits(dy) || ActivationMacros.Of(op.Activation, dy.DType) is not { } activation) return null;
         var hasValue = op.Activation is not null;
         (string, string)[] macros =
         [
-            KernelRequest.Define("DTYPE", dy.DType), Flag("ADD_BIAS", op.AddsBias), Flag("SUMS", op.Bias),
+            KernelRequest.Define("DTYPE", dy.DType), Flag("ADD_BIAS", op.AddsBias), Flag("SUMS", op.Bias), Flag("ADDS", op.Adds),
             .. DropoutMacros.Of(op.DrawsMask ? op.Dropout : null, op.Scale), .. activation,
         ];
-        Operand[] inputs = [Operand.In(0), Operand.In(1, hasValue), Operand.In(2, op.AddsBias), Operand.In(node.Inputs.Count - 1, op.DrawsMask)];
+        Operand[] inputs =
+        [
+            Operand.In(0), Operand.In(1, hasValue), Operand.In(2, op.AddsBias), Operand.In(op.AddedInput, op.Adds),
+            Operand.In(node.Inputs.Count - 1, op.DrawsMask),
+        ];
         if (limits.Variant == "naive")
         {
             var blocks = op.Bias ? dy.Shape[op.Dim] : limits.Blocks(dy.Elements, NaiveThreads);
@@ -68,7 +72,7 @@ internal static class BiasActLauncher
                 node, new LaunchStep(Request("bias_act_backward_naive", Naive(macros)), shape, [.. outputs, .. inputs], NaiveSizes(dy, op.Bias ? op.Dim : null)));
         }
 
-        Tensor[] vectors = hasValue ? [node.Inputs[0], node.Inputs[1]] : [node.Inputs[0]];
+        Tensor[] vectors = [node.Inputs[0], .. hasValue ? new[] { node.Inputs[1] } : [], .. op.Adds ? new[] { node.Inputs[op.AddedInput] } : []];
         if (Plan(limits, dy, op.Bias ? op.Dim : null, 1, vectors) is not { } walk) return null;
         Operand[] operands =
         [

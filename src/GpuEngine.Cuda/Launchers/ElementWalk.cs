@@ -87,8 +87,16 @@ internal sealed record ElementWalk
         var perThread = (long)vector * unroll;
         return new ElementWalk
         {
-            Outer = 1, Channels = 1, Length = count, Layout = LayoutKind.Flat, Vector = vector, Aligned = VectorWidth.Any(dtype, tensors) > 1,
-            Groups = 1, Threads = threads, Unroll = unroll, Pieces = 1,
+            Outer = 1,
+            Channels = 1,
+            Length = count,
+            Layout = LayoutKind.Flat,
+            Vector = vector,
+            Aligned = VectorWidth.Any(dtype, tensors) > 1,
+            Groups = 1,
+            Threads = threads,
+            Unroll = unroll,
+            Pieces = 1,
             Slices = limits.Blocks((count + perThread - 1) / perThread, threads, limits.Tuned("waves", 4)),
         };
     }
@@ -131,8 +139,17 @@ internal sealed record ElementWalk
         var piece = ((positions + pieces - 1) / pieces + lanes - 1) / lanes * lanes;
         return new ElementWalk
         {
-            Outer = outer, Channels = channels, Length = length, Layout = columns ? LayoutKind.Columns : LayoutKind.Planes, Vector = vector,
-            Aligned = true, Groups = groups, Threads = threads, Unroll = unroll, Slices = slices, Piece = piece,
+            Outer = outer,
+            Channels = channels,
+            Length = length,
+            Layout = columns ? LayoutKind.Columns : LayoutKind.Planes,
+            Vector = vector,
+            Aligned = true,
+            Groups = groups,
+            Threads = threads,
+            Unroll = unroll,
+            Slices = slices,
+            Piece = piece,
             Pieces = (positions + piece - 1) / piece,
         };
     }

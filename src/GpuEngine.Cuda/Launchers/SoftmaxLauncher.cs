@@ -107,7 +107,7 @@ internal static class SoftmaxLauncher
         node,
         new LaunchStep(
             new KernelRequest("softmax.cu", entry) { Defines = defines }, new LaunchShape(new Dim3((uint)blocks), new Dim3((uint)threads)), operands, sizes))
-    {
-        ExactCost = cost,
-    };
+        {
+            ExactCost = cost,
+        };
 }

@@ -57,6 +57,24 @@ public class DevicePlanTests
     }
 
     [Fact]
+    public void Gradients_that_meet_behind_an_activation_are_added_by_its_launch()
+    {
+        var g = F.Input("g", DType.F32, [6, 5]);
+        Tensor Backward(Tensor x) => new ActivationBackwardOp(new Gelu()).Apply(g, x).Outputs[0];
+        Assert.True(Assert.IsType<BiasActBackwardOp>(Assert.Single(Plan(X + Backward(X))).Node.Op).Adds);
+        Assert.Equal(2, Plan(Backward(X) + Backward(X * 1.5)).Count(l => l.Node.Op is ActivationBackwardOp or BiasActBackwardOp));
+        // Its own value is wanted too, or the bias's gradient is read before the sum.
+        var dx = Backward(X);
+        Assert.DoesNotContain(
+            Planner.Plan(new TensorProgram("test", [new("dx", dx), new("y", dx + X)]), Target()).Launches, l => l.Node.Op is BiasActBackwardOp);
+        var node = new BiasActBackwardOp(new Relu(), null, 1, true, false).Apply(g, X, Row);
+        Assert.DoesNotContain(Plan(node.Outputs[0] + (X + F.Exp(node.Outputs[1]))), l => l.Node.Op is BiasActBackwardOp { Adds: true });
+        Assert.Contains(
+            Planner.Plan(new TensorProgram("test", [new("y", node.Outputs[0] + X), new("b", node.Outputs[1])]), Target()).Launches,
+            l => l.Node.Op is BiasActBackwardOp { Adds: true });
+    }
+
+    [Fact]
     public void Regions_stop_where_the_arguments_of_a_launch_do()
     {
         var sum = X;

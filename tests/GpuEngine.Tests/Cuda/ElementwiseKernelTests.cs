@@ -26,6 +26,10 @@ public class ElementwiseKernelTests(DeviceUnderTest under) : IClassFixture<Devic
         ["bias_act counts"] = (dtype, shape) => F.BiasAct(X(dtype, shape), Channel("b", dtype, shape), new Relu(), counts: true).Output.Node,
         ["bias_act_backward"] = (dtype, shape) => BackwardOf(Act(dtype, shape, new Gelu(), residual: true)),
         ["bias_act_backward relu"] = (dtype, shape) => BackwardOf(Act(dtype, shape, new Relu(), residual: false)),
+        ["bias_act_backward adds"] = (dtype, shape) => new BiasActBackwardOp(new Gelu(), new DropoutOp(0.25, 3), 1, true, false, true).Apply(
+            F.Input("dy", dtype, shape), X(dtype, shape), Channel("b", dtype, shape), F.Input("r", dtype, shape), State()),
+        ["bias_act_backward flat"] = (dtype, shape) => new BiasActBackwardOp(new Silu(), null, 1, false, false, true).Apply(
+            F.Input("dy", dtype, shape), X(dtype, shape), F.Input("r", dtype, shape)),
         ["dropout"] = (dtype, shape) => F.Dropout(X(dtype, shape), 0.3, true, State(), 2).Node,
         ["prelu"] = (dtype, shape) => F.PRelu(X(dtype, shape), Channel("w", dtype, shape)).Node,
         ["prelu_backward"] = (dtype, shape) => BackwardOf(F.PRelu(X(dtype, shape), Channel("w", dtype, shape)).Node),

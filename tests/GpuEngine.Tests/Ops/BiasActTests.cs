@@ -66,6 +66,18 @@ public class BiasActTests
     }
 
     [Fact]
+    public void A_term_added_to_the_gradient_stays_out_of_the_biases()
+    {
+        var c = new NormCase();
+        Tensor[] inputs = [c.Normal("dy", [5, 3]), c.Normal("x", [5, 3]), c.Normal("b", [3]), c.Normal("r", [5, 3])];
+        var without = new BiasActBackwardOp(new Tanh(), null, 1, true, false).Apply(inputs[..3]);
+        var with = new BiasActBackwardOp(new Tanh(), null, 1, true, false, true).Apply(inputs);
+        var run = c.Output("1", without.Outputs[0] + inputs[3]).Output("2", with.Outputs[0]).Output("3", without.Outputs[1]).Output("4", with.Outputs[1]).Run();
+        Assert.All(run["1"].Zip(run["2"]).Concat(run["3"].Zip(run["4"])), p => Assert.Equal(p.First, p.Second, 1e-14 * 10));
+        Assert.Throws<ShapeException>(() => new BiasActBackwardOp(new Tanh(), null, 1, false, false, true).Apply(inputs[0], inputs[1], inputs[2]));
+    }
+
+    [Fact]
     public void Nothing_to_do_is_nothing_done()
     {
         var x = F.Input("x", DType.F32, [3, 4]);

@@ -20,7 +20,11 @@ internal static class BiasActKernels
         return op.Counts ? null : Create(node, op.Activation);
     }
 
-    public static CpuKernel? Backward(Node node, int workers) => Create(node, ((BiasActBackwardOp)node.Op).Activation);
+    public static CpuKernel? Backward(Node node, int workers)
+    {
+        var op = (BiasActBackwardOp)node.Op;
+        return op.Adds ? null : Create(node, op.Activation);
+    }
 
     private static CpuKernel? Create(Node node, Activation? activation) => node.Outputs[0].DType switch
     {
