@@ -13,6 +13,9 @@ namespace GpuEngine.Tests.Cuda;
 /// <param name="BankWays">Most different words of one bank in one access of a warp.</param>
 internal sealed record CountedTraffic(long Bytes, long Sectors, long FewestSectors, long BankWays)
 {
+    /// <summary>The same, only of source lines that make a tenth of the accesses to shared memory: those in loops.</summary>
+    public long LoopBankWays { get; init; }
+
     /// <summary>Runs with counting instead of checking.</summary>
     public static unsafe CountedTraffic Of(Action run, PlannedKernel kernel)
     {
@@ -29,11 +32,22 @@ internal sealed record CountedTraffic(long Bytes, long Sectors, long FewestSecto
             long Sum(params string[] names) => launches.Sum(l => names.Sum(n => l.GetProperty(n).GetInt64()));
             return new CountedTraffic(
                 Sum("global_read_bytes", "global_write_bytes"), Sum("global_read_sectors", "global_write_sectors"),
-                Sum("global_read_ideal_sectors", "global_write_ideal_sectors"), launches.Max(l => l.GetProperty("shared_max_ways").GetInt64()));
+                Sum("global_read_ideal_sectors", "global_write_ideal_sectors"), launches.Max(l => l.GetProperty("shared_max_ways").GetInt64()))
+            {
+                LoopBankWays = launches.Max(LoopWays),
+            };
         }
         finally
         {
             Assert.Equal(0, Cudasim.cudasim_set_option("check", "memory,race"));
         }
+    }
+
+    private static long LoopWays(JsonElement launch)
+    {
+        var least = launch.GetProperty("shared_requests").GetInt64() / 10;
+        return launch.GetProperty("sites").EnumerateArray()
+            .Where(s => s.TryGetProperty("max_ways", out _) && s.GetProperty("requests").GetInt64() > least)
+            .Select(s => s.GetProperty("max_ways").GetInt64()).DefaultIfEmpty(0).Max();
     }
 }
