@@ -35,40 +35,50 @@ using T = DTYPE;
 using P = PARAM_DTYPE;
 using Run = Packed<T, VECTOR>;
 
-// What y needs of a group.
-struct alignas(16) GroupScale {
-    float pivot, centre, scale, mean;
-};
+// What y needs of the groups of a slice.
+struct GroupScales {
+    float pivot[kSliceGroups];
+    alignas(16) float centre[kSliceGroups];
+    alignas(16) float scale[kSliceGroups];
 
-DEVICE GroupScale group_scale(const Statistics& s, float length) {
-    return GroupScale{s.pivot, s.centre, 1.0f / sqrtf(s.m2 / length + EPS), s.pivot + s.centre};
-}
+    // To shared memory, and to `mean` and `invstd` where they are given.
+    DEVICE void set(int g, const Statistics& s, float length, float* mean, float* invstd) {
+        pivot[g] = s.pivot;
+        centre[g] = s.centre;
+        scale[g] = 1.0f / sqrtf(s.m2 / length + EPS);
+        if (!mean) return;
+        mean[g] = s.pivot + s.centre;
+        invstd[g] = scale[g];
+    }
+};
 
 // y of a thread's vectors.
 struct Output {
     Vec<float, VECTOR> a, b;
-    GroupScale groups[kGroupBins];
+    Vec<float, kGroupBins> pivot, centre, scale;
 
-    DEVICE Output(const Slice& slice, const GroupScale* scales, const SliceParameters& parameters) {
+    DEVICE Output(const Slice& slice, const GroupScales& groups, const SliceParameters& parameters) {
         if (AFFINE) {
             a = parameters.of(parameters.weight, slice);
             b = parameters.of(parameters.bias, slice);
         }
-#pragma unroll
-        for (int bin = 0; bin < kGroupBins; ++bin) groups[bin] = scales[slice.group(bin)];
+        pivot = of_groups(groups.pivot, slice);
+        centre = of_groups(groups.centre, slice);
+        scale = of_groups(groups.scale, slice);
         if (sizeof(T) == 4) return;
 #pragma unroll
         for (int e = 0; e < VECTOR; ++e) {
-            const GroupScale& g = groups[kGroupBins == 1 ? 0 : e];
-            a[e] = AFFINE ? a[e] * g.scale : g.scale;
-            b[e] = AFFINE ? b[e] - g.mean * a[e] : -g.mean * a[e];
+            const int bin = bin_of_element(e);
+            a[e] = AFFINE ? a[e] * scale[bin] : scale[bin];
+            const float shift = -(pivot[bin] + centre[bin]) * a[e];
+            b[e] = AFFINE ? b[e] + shift : shift;
         }
     }
     DEVICE Run operator()(const Run& in) const {
         const auto result = [&](int e) {
             if (sizeof(T) != 4) return CompiledActivation::forward(in[e] * a[e] + b[e]);
-            const GroupScale& g = groups[kGroupBins == 1 ? 0 : e];
-            const float xhat = (in[e] - g.pivot - g.centre) * g.scale;
+            const int bin = bin_of_element(e);
+            const float xhat = (in[e] - pivot[bin] - centre[bin]) * scale[bin];
             return CompiledActivation::forward(AFFINE ? xhat * a[e] + b[e] : xhat);
         };
         Run out;
@@ -80,13 +90,13 @@ struct Output {
 
 DEVICE void add_to(float (&sums)[1][kGroupBins], const Run& v) {
 #pragma unroll
-    for (int e = 0; e < VECTOR; ++e) sums[0][kGroupBins == 1 ? 0 : e] += v[e];
+    for (int e = 0; e < VECTOR; ++e) sums[0][bin_of_element(e)] += v[e];
 }
 
-DEVICE void add_to(float (&sums)[2][kGroupBins], const Run& v, const float (&pivots)[kGroupBins]) {
+DEVICE void add_to(float (&sums)[2][kGroupBins], const Run& v, const Vec<float, kGroupBins>& pivots) {
 #pragma unroll
     for (int e = 0; e < VECTOR; ++e) {
-        const int bin = kGroupBins == 1 ? 0 : e;
+        const int bin = bin_of_element(e);
         const float d = v[e] - pivots[bin];
         sums[0][bin] += d;
         sums[1][bin] += d * d;
@@ -94,25 +104,24 @@ DEVICE void add_to(float (&sums)[2][kGroupBins], const Run& v, const float (&piv
 }
 
 // The mean of each group over the vectors whose sums these are, `values` of a group.
-DEVICE void find_pivots(float (&sums)[1][kGroupBins], const Slice& slice, float values, float* partial, float* pivots, float (&own)[kGroupBins]) {
+DEVICE Vec<float, kGroupBins> find_pivots(float (&sums)[1][kGroupBins], const Slice& slice, float values, float* partial, float* pivots) {
     add_lanes(sums, slice, partial);
-    for (int g = warp_index(); g < kSliceGroups; g += kWarps) {
-        const float sum = group_sum<1, kGroupBins>(partial, 0, g);
-        if (lane_index() == 0) pivots[g] = values > 0.0f ? sum / values : 0.0f;
-    }
+    each_group([&](int g, int member) {
+        const float sum = group_sum<kGroupBins>(partial, 0, g, member);
+        if (member == 0) pivots[g] = values > 0.0f ? sum / values : 0.0f;
+    });
     __syncthreads();
-#pragma unroll
-    for (int bin = 0; bin < kGroupBins; ++bin) own[bin] = pivots[slice.group(bin)];
+    return of_groups(pivots, slice);
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) group_norm_nhwc_forward(
     T* y, float* mean, float* invstd, const T* x, const P* weight, const P* bias, i64 positions, i64 channels, i64 piece) {
     DYNAMIC_SHARED(T, held);
-    __shared__ float partial[kPartialRows * 2 * COLUMNS * kGroupBins];
-    __shared__ float pivots[kSliceGroups];
+    __shared__ float partial[kPartialRows * kRowWords<2 * COLUMNS * kGroupBins>];
+    __shared__ __align__(16) float pivots[kSliceGroups];
     __shared__ Part parts[kSliceGroups * CLUSTER];
-    __shared__ GroupScale scales[kSliceGroups];
-    __shared__ float weights[kSliceChannels], biases[kSliceChannels];
+    __shared__ __align__(16) GroupScales scales;
+    __shared__ __align__(16) float weights[kSliceChannels], biases[kSliceChannels];
     const u32 rank = CLUSTER > 1 ? cluster_rank() : 0;
     const Slice slice(blockIdx.x / CLUSTER, rank, piece, positions, channels);
     const int count = slice.count(), steps = slice.steps();
@@ -134,10 +143,11 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) group_norm_nhwc_fo
     if (CLUSTER > 1) cluster_sync();  // all have started: their shared memory may be written
 
     const auto values = [&](i64 n) { return static_cast<float>(n * GROUP_CHANNELS); };
-    float first[1][kGroupBins] = {}, sums[2][kGroupBins] = {}, pivot[kGroupBins];
+    float first[1][kGroupBins] = {}, sums[2][kGroupBins] = {};
     async_wait<3>();
     for (int i = 0; i < portion(1); ++i) add_to(first, kept(i));
-    find_pivots(first, slice, values(min(slice.end - slice.begin, static_cast<i64>((steps + 3) / 4) * kLanes)), partial, pivots, pivot);
+    const i64 portion_positions = min(slice.end - slice.begin, static_cast<i64>((steps + 3) / 4) * kLanes);
+    const Vec<float, kGroupBins> pivot = find_pivots(first, slice, values(portion_positions), partial, pivots);
     const auto add_portion = [&](int q) {
 #pragma unroll 4
         for (int i = portion(q); i < portion(q + 1); ++i) add_to(sums, kept(i), pivot);
@@ -150,22 +160,18 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) group_norm_nhwc_fo
     async_wait<0>();
     add_portion(3);
     add_lanes(sums, slice, partial);
-    for (int g = warp_index(); g < kSliceGroups; g += kWarps) {
-        const float sum = group_sum<2, kGroupBins>(partial, 0, g), squares = group_sum<2, kGroupBins>(partial, 1, g);
+    each_group([&](int g, int member) {
+        const float sum = group_sum<kGroupBins>(partial, 0, g, member), squares = group_sum<kGroupBins>(partial, 1, g, member);
         const Part part = part_of_sums(pivots[g], sum, squares, values(slice.end - slice.begin));
-        if (lane_index() < CLUSTER) *cluster_map(parts + g * CLUSTER + rank, lane_index()) = part;
-    }
+        for (int block = member; block < CLUSTER; block += kGroupThreads) *cluster_map(parts + g * CLUSTER + rank, block) = part;
+    });
     if (CLUSTER > 1) cluster_sync();
     else __syncthreads();
     const float length = values(positions);
-    for (int g = warp_index(); g < kSliceGroups; g += kWarps) {
-        const GroupScale s = group_scale(merge_parts<kWarpSize>(parts + g * CLUSTER, CLUSTER, 1, length), length);
-        if (lane_index() != 0) continue;
-        scales[g] = s;
-        if (rank != 0) continue;
-        mean[slice.first_row() + g] = s.mean;
-        invstd[slice.first_row() + g] = s.scale;
-    }
+    each_group([&](int g, int member) {
+        const Statistics s = merge_parts<kGroupThreads>(parts + g * CLUSTER, CLUSTER, 1, length);
+        if (member == 0) scales.set(g, s, length, rank == 0 ? mean + slice.first_row() : nullptr, invstd + slice.first_row());
+    });
     __syncthreads();
     const Output output(slice, scales, parameters);
 #pragma unroll 4
@@ -192,11 +198,11 @@ DEVICE void stream(const T* x, const Slice& slice, int from, Use use) {
 // Block (slice, part) writes what it knows of each group to parts [part][sample, group].
 extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) group_norm_nhwc_statistics(
     float* parts, const T* x, i64 batch, i64 positions, i64 channels, i64 piece) {
-    __shared__ float partial[kPartialRows * 2 * COLUMNS * kGroupBins];
-    __shared__ float pivots[kSliceGroups];
+    __shared__ float partial[kPartialRows * kRowWords<2 * COLUMNS * kGroupBins>];
+    __shared__ __align__(16) float pivots[kSliceGroups];
     const Slice slice(blockIdx.x, blockIdx.y, piece, positions, channels);
     const int count = slice.count();
-    float first[1][kGroupBins] = {}, sums[2][kGroupBins] = {}, pivot[kGroupBins];
+    float first[1][kGroupBins] = {}, sums[2][kGroupBins] = {};
     Run runs[CHUNK];
 #pragma unroll
     for (int i = 0; i < CHUNK; ++i) {
@@ -207,27 +213,28 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) group_norm_nhwc_st
         if (i < count) add_to(first, runs[i]);
     }
     const i64 own = slice.end - slice.begin;
-    find_pivots(first, slice, static_cast<float>(min(own, static_cast<i64>(CHUNK) * kLanes) * GROUP_CHANNELS), partial, pivots, pivot);
+    const float values = static_cast<float>(min(own, static_cast<i64>(CHUNK) * kLanes) * GROUP_CHANNELS);
+    const Vec<float, kGroupBins> pivot = find_pivots(first, slice, values, partial, pivots);
 #pragma unroll
     for (int i = 0; i < CHUNK; ++i) {
         if (i < count) add_to(sums, runs[i], pivot);
     }
     stream(x, slice, CHUNK, [&](int, const Run& run) { add_to(sums, run, pivot); });
     add_lanes(sums, slice, partial);
-    for (int g = warp_index(); g < kSliceGroups; g += kWarps) {
-        const float sum = group_sum<2, kGroupBins>(partial, 0, g), squares = group_sum<2, kGroupBins>(partial, 1, g);
-        if (lane_index() != 0) continue;
+    each_group([&](int g, int member) {
+        const float sum = group_sum<kGroupBins>(partial, 0, g, member), squares = group_sum<kGroupBins>(partial, 1, g, member);
+        if (member != 0) return;
         reinterpret_cast<Part*>(parts)[blockIdx.y * (batch * channels / GROUP_CHANNELS) + slice.first_row() + g] =
             part_of_sums(pivots[g], sum, squares, static_cast<float>(own * GROUP_CHANNELS));
-    }
+    });
 }
 
 // Block (slice, part) of the same or another division; `count` parts.
 extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) group_norm_nhwc_apply(
     T* y, float* mean, float* invstd, const float* parts, const T* x, const P* weight, const P* bias, i64 batch, i64 positions,
     i64 channels, i64 piece, i64 count) {
-    __shared__ GroupScale scales[kSliceGroups];
-    __shared__ float weights[kSliceChannels], biases[kSliceChannels];
+    __shared__ __align__(16) GroupScales scales;
+    __shared__ __align__(16) float weights[kSliceChannels], biases[kSliceChannels];
     const Slice slice(blockIdx.x, blockIdx.y, piece, positions, channels);
     SliceParameters parameters{weights, biases};
     parameters.read(slice, weight, bias);
@@ -235,12 +242,8 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) group_norm_nhwc_ap
     const i64 rows = batch * channels / GROUP_CHANNELS;
     for (int g = warp_index(); g < kSliceGroups; g += kWarps) {
         const Part* const of_group = reinterpret_cast<const Part*>(parts) + slice.first_row() + g;
-        const GroupScale s = group_scale(merge_parts<kWarpSize>(of_group, static_cast<int>(count), rows, length), length);
-        if (lane_index() != 0) continue;
-        scales[g] = s;
-        if (blockIdx.y != 0) continue;
-        mean[slice.first_row() + g] = s.mean;
-        invstd[slice.first_row() + g] = s.scale;
+        const Statistics s = merge_parts<kWarpSize>(of_group, static_cast<int>(count), rows, length);
+        if (lane_index() == 0) scales.set(g, s, length, blockIdx.y == 0 ? mean + slice.first_row() : nullptr, invstd + slice.first_row());
     }
     __syncthreads();
     const Output output(slice, scales, parameters);

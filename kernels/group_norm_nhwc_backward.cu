@@ -29,10 +29,23 @@ using T = DTYPE;
 using P = PARAM_DTYPE;
 using Run = Packed<T, VECTOR>;
 
-// The statistics of the slice's groups, and what dx needs of their sums.
-struct alignas(8) Normal {
-    float mean, scale;
+// The statistics of the slice's groups, and the sums that dx needs.
+struct Normals {
+    float mean[kSliceGroups];
+    alignas(16) float scale[kSliceGroups];
+
+    DEVICE void read(const Slice& slice, const float* means, const float* invstd) {
+        for (int g = static_cast<int>(threadIdx.x); g < kSliceGroups; g += THREADS) {
+            mean[g] = means[slice.first_row() + g];
+            scale[g] = invstd[slice.first_row() + g];
+        }
+    }
 };
+struct Totals {
+    float g[kSliceGroups];
+    alignas(16) float g_xhat[kSliceGroups];
+};
+// Of one group.
 struct alignas(8) GroupSums {
     float g, g_xhat;
 };
@@ -40,16 +53,15 @@ struct alignas(8) GroupSums {
 // Statistics, weight and bias of a thread's channels.
 struct Channels {
     Vec<float, VECTOR> weight, bias;
-    Normal groups[kGroupBins];
+    Vec<float, kGroupBins> mean, scale;
 
-    DEVICE Channels(const Slice& slice, const Normal* normals, const SliceParameters& parameters) {
+    DEVICE Channels(const Slice& slice, const Normals& normals, const SliceParameters& parameters) {
         if (AFFINE) weight = parameters.of(parameters.weight, slice);
         if (WITH_BIAS) bias = parameters.of(parameters.bias, slice);
-#pragma unroll
-        for (int bin = 0; bin < kGroupBins; ++bin) groups[bin] = normals[slice.group(bin)];
+        mean = of_groups(normals.mean, slice);
+        scale = of_groups(normals.scale, slice);
     }
-    DEVICE const Normal& of(int e) const { return groups[kGroupBins == 1 ? 0 : e]; }
-    DEVICE float xhat(float x, int e) const { return (x - of(e).mean) * of(e).scale; }
+    DEVICE float xhat(float x, int e) const { return (x - mean[bin_of_element(e)]) * scale[bin_of_element(e)]; }
     // dz of a vector, in the storage type.
     DEVICE Run gradient(const Run& dy, const Run& x) const {
         if (!kHasActivation) return dy;
@@ -73,22 +85,23 @@ struct Channels {
 
 // dx of a thread's vectors, from the sums of g and g xhat over each group.
 struct Gradient {
-    float offset[kGroupBins], factor[kGroupBins];
+    Vec<float, kGroupBins> offset, factor;
 
-    DEVICE Gradient(const Slice& slice, const Channels& channels, const GroupSums* sums, float length) {
+    DEVICE Gradient(const Slice& slice, const Channels& channels, const Totals& totals, float length) {
+        offset = of_groups(totals.g, slice);
+        factor = of_groups(totals.g_xhat, slice);
 #pragma unroll
         for (int bin = 0; bin < kGroupBins; ++bin) {
-            const GroupSums s = sums[slice.group(bin)];
-            const float scale = channels.groups[bin].scale / length;
-            offset[bin] = s.g * scale;
-            factor[bin] = s.g_xhat * scale;
+            const float scale = channels.scale[bin] / length;
+            offset[bin] *= scale;
+            factor[bin] *= scale;
         }
     }
     DEVICE Run operator()(const Channels& channels, const Run& dz, const Run& x) const {
         const auto result = [&](int e) {
-            const int bin = kGroupBins == 1 ? 0 : e;
+            const int bin = bin_of_element(e);
             const float own = AFFINE ? dz[e] * channels.weight[e] : dz[e];
-            return own * channels.of(e).scale - offset[bin] - channels.xhat(x[e], e) * factor[bin];
+            return own * channels.scale[bin] - offset[bin] - channels.xhat(x[e], e) * factor[bin];
         };
         Run out;
 #pragma unroll
@@ -97,42 +110,34 @@ struct Gradient {
     }
 };
 
-DEVICE void read_normals(const Slice& slice, const float* mean, const float* invstd, Normal* normals) {
-    for (int g = static_cast<int>(threadIdx.x); g < kSliceGroups; g += THREADS)
-        normals[g] = Normal{mean[slice.first_row() + g], invstd[slice.first_row() + g]};
-}
-
-// The block's sums per channel, from what add_lanes left: to shared memory (column c of [2][kSliceChannels]) and to `to` [2][channels].
-DEVICE void channel_sums(const Slice& slice, const float* partial, float* sums, float* to) {
+// The block's sums per channel, from what add_lanes left, to `to` [2][channels].
+DEVICE void write_channel_sums(const Slice& slice, const float* sums, float* to) {
     for (int i = static_cast<int>(threadIdx.x); i < 2 * kSliceChannels; i += THREADS) {
         const int k = i / kSliceChannels, c = i % kSliceChannels;
-        float total = 0.0f;
-        for (int row = 0; row < kPartialRows; ++row) total += partial[(row * 2 + k) * kSliceChannels + bin_place<VECTOR>(c)];
-        sums[i] = total;
-        if (to) to[k * slice.channels + slice.first + c] = total;
+        to[k * slice.channels + slice.first + c] = sums[k * kSliceChannels + bin_place<VECTOR>(c)];
     }
-    __syncthreads();
 }
 
-// The sums of a group from those of its channels; a warp calls.
-DEVICE GroupSums group_sums(const float* sums, const SliceParameters& parameters, int g) {
+// The sums of a group from those of its channels, which lie as add_lanes leaves them; all of the group's threads call and get them.
+DEVICE GroupSums group_sums(const float* sums, const SliceParameters& parameters, int g, int member) {
     GroupSums total = {0.0f, 0.0f};
-    for (int c = g * GROUP_CHANNELS + lane_index(); c < (g + 1) * GROUP_CHANNELS; c += kWarpSize) {
+    for (int c = g * GROUP_CHANNELS + member; c < (g + 1) * GROUP_CHANNELS; c += kGroupThreads) {
         const float w = AFFINE ? parameters.weight[c] : 1.0f;
-        total.g_xhat += sums[c] * w;
-        total.g += sums[kSliceChannels + c] * w;
+        total.g_xhat += sums[bin_place<VECTOR>(c)] * w;
+        total.g += sums[kSliceChannels + bin_place<VECTOR>(c)] * w;
     }
-    return GroupSums{warp_sum(total.g), warp_sum(total.g_xhat)};
+    return GroupSums{warp_sum<kGroupThreads>(total.g), warp_sum<kGroupThreads>(total.g_xhat)};
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) group_norm_nhwc_backward(
     T* dx, float* partial, const T* dy, const T* x, const float* mean, const float* invstd, const P* weight, const P* bias,
     i64 positions, i64 channels, i64 piece) {
     DYNAMIC_SHARED(T, held);
-    __shared__ float rows[kPartialRows * 2 * kSliceChannels];
-    __shared__ float sums[2 * kSliceChannels], weights[kSliceChannels], biases[kSliceChannels];
-    __shared__ Normal normals[kSliceGroups];
-    __shared__ GroupSums parts[kSliceGroups * CLUSTER], totals[kSliceGroups];
+    __shared__ float rows[kPartialRows * kRowWords<2 * kSliceChannels>];
+    __shared__ __align__(16) float weights[kSliceChannels], biases[kSliceChannels];
+    __shared__ __align__(16) Normals normals;
+    __shared__ GroupSums parts[kSliceGroups * CLUSTER];
+    __shared__ __align__(16) Totals totals;
     const u32 rank = CLUSTER > 1 ? cluster_rank() : 0;
     const Slice slice(blockIdx.x / CLUSTER, rank, piece, positions, channels);
     const int count = slice.count(), steps = slice.steps();
@@ -153,7 +158,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) group_norm_nhwc_ba
     }
     SliceParameters parameters{weights, biases};
     parameters.read(slice, weight, bias);
-    read_normals(slice, mean, invstd, normals);
+    normals.read(slice, mean, invstd);
     __syncthreads();
     if (CLUSTER > 1) cluster_sync();  // all have started: their shared memory may be written
 
@@ -176,11 +181,11 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) group_norm_nhwc_ba
     async_wait<0>();
     add_portion(3);
     add_lanes(channel, slice, rows);
-    channel_sums(slice, rows, sums, partial ? partial + (slice.sample * CLUSTER + rank) * 2 * channels : nullptr);
-    for (int g = warp_index(); g < kSliceGroups; g += kWarps) {
-        const GroupSums part = group_sums(sums, parameters, g);
-        if (lane_index() < CLUSTER) *cluster_map(parts + g * CLUSTER + rank, lane_index()) = part;
-    }
+    if (partial) write_channel_sums(slice, rows, partial + (slice.sample * CLUSTER + rank) * 2 * channels);
+    each_group([&](int g, int member) {
+        const GroupSums part = group_sums(rows, parameters, g, member);
+        for (int block = member; block < CLUSTER; block += kGroupThreads) *cluster_map(parts + g * CLUSTER + rank, block) = part;
+    });
     if (CLUSTER > 1) cluster_sync();
     else __syncthreads();
     for (int g = static_cast<int>(threadIdx.x); g < kSliceGroups; g += THREADS) {
@@ -189,7 +194,8 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) group_norm_nhwc_ba
             total.g += parts[g * CLUSTER + i].g;
             total.g_xhat += parts[g * CLUSTER + i].g_xhat;
         }
-        totals[g] = total;
+        totals.g[g] = total.g;
+        totals.g_xhat[g] = total.g_xhat;
     }
     __syncthreads();
     const Gradient gradient(slice, own, totals, static_cast<float>(positions * GROUP_CHANNELS));
@@ -220,44 +226,47 @@ DEVICE void stream(const T* dy, const T* x, const Slice& slice, Use use) {
 extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) group_norm_nhwc_backward_sums(
     float* partial, const T* dy, const T* x, const float* mean, const float* invstd, const P* weight, const P* bias, i64 positions,
     i64 channels, i64 piece) {
-    __shared__ float rows[kPartialRows * 2 * kSliceChannels];
-    __shared__ float sums[2 * kSliceChannels], weights[kSliceChannels], biases[kSliceChannels];
-    __shared__ Normal normals[kSliceGroups];
+    __shared__ float rows[kPartialRows * kRowWords<2 * kSliceChannels>];
+    __shared__ __align__(16) float weights[kSliceChannels], biases[kSliceChannels];
+    __shared__ __align__(16) Normals normals;
     const Slice slice(blockIdx.x, blockIdx.y, piece, positions, channels);
     SliceParameters parameters{weights, biases};
     parameters.read(slice, weight, bias);
-    read_normals(slice, mean, invstd, normals);
+    normals.read(slice, mean, invstd);
     __syncthreads();
     const Channels own(slice, normals, parameters);
     float channel[2][VECTOR] = {};
     stream(dy, x, slice, [&](int, const Run& g, const Run& v) { own.add(channel, own.gradient(g, v), v); });
     add_lanes(channel, slice, rows);
-    channel_sums(slice, rows, sums, partial + (slice.sample * gridDim.y + blockIdx.y) * 2 * channels);
+    write_channel_sums(slice, rows, partial + (slice.sample * gridDim.y + blockIdx.y) * 2 * channels);
 }
 
 // Block (slice, part) of the same or another division; `count` parts of sums.
 extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) group_norm_nhwc_backward_apply(
     T* dx, const float* partial, const T* dy, const T* x, const float* mean, const float* invstd, const P* weight, const P* bias,
     i64 positions, i64 channels, i64 piece, i64 count) {
-    __shared__ float sums[2 * kSliceChannels], weights[kSliceChannels], biases[kSliceChannels];
-    __shared__ Normal normals[kSliceGroups];
-    __shared__ GroupSums totals[kSliceGroups];
+    __shared__ float sums[2 * kSliceChannels];
+    __shared__ __align__(16) float weights[kSliceChannels], biases[kSliceChannels];
+    __shared__ __align__(16) Normals normals;
+    __shared__ __align__(16) Totals totals;
     const Slice slice(blockIdx.x, blockIdx.y, piece, positions, channels);
     SliceParameters parameters{weights, biases};
     parameters.read(slice, weight, bias);
-    read_normals(slice, mean, invstd, normals);
+    normals.read(slice, mean, invstd);
     for (int i = static_cast<int>(threadIdx.x); i < 2 * kSliceChannels; i += THREADS) {
         const float* const from = partial + slice.sample * count * 2 * channels + i / kSliceChannels * channels + slice.first + i % kSliceChannels;
         float total = 0.0f;
 #pragma unroll 8
         for (i64 part = 0; part < count; ++part) total += from[part * 2 * channels];
-        sums[i] = total;
+        sums[i / kSliceChannels * kSliceChannels + bin_place<VECTOR>(i % kSliceChannels)] = total;
     }
     __syncthreads();
-    for (int g = warp_index(); g < kSliceGroups; g += kWarps) {
-        const GroupSums total = group_sums(sums, parameters, g);
-        if (lane_index() == 0) totals[g] = total;
-    }
+    each_group([&](int g, int member) {
+        const GroupSums total = group_sums(sums, parameters, g, member);
+        if (member != 0) return;
+        totals.g[g] = total.g;
+        totals.g_xhat[g] = total.g_xhat;
+    });
     __syncthreads();
     const Channels own(slice, normals, parameters);
     const Gradient gradient(slice, own, totals, static_cast<float>(positions * GROUP_CHANNELS));

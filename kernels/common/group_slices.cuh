@@ -45,8 +45,10 @@ constexpr int kSliceGroups = kSliceChannels / GROUP_CHANNELS;
 // Lanes of one column that lie in a warp can be added by shuffles.
 constexpr bool kShuffled = COLUMNS <= kWarpSize && (COLUMNS & (COLUMNS - 1)) == 0;
 constexpr int kPartialRows = kShuffled ? kWarps : kLanes;
-// Sums of a thread's vector: one where all its channels are of one group, else one per channel.
-constexpr int kGroupBins = GROUP_CHANNELS % VECTOR == 0 ? 1 : VECTOR;
+// Sums of a thread's vector: one where all its channels are of one group, one per group where it has whole ones, else one per channel.
+constexpr int kGroupBins = GROUP_CHANNELS % VECTOR == 0 ? 1 : VECTOR % GROUP_CHANNELS == 0 ? VECTOR / GROUP_CHANNELS : VECTOR;
+// Threads that put a group together: a warp where it has many channels.
+constexpr int kGroupThreads = GROUP_CHANNELS >= kWarpSize ? kWarpSize : 1;
 
 static_assert(THREADS % kWarpSize == 0 && COLUMNS <= THREADS, "a block is whole warps and has a lane per column");
 static_assert(kSliceChannels % GROUP_CHANNELS == 0, "a slice is whole groups");
@@ -81,10 +83,21 @@ struct Slice {
     // The slice's first group among all groups of all samples.
     DEVICE i64 first_row() const { return (sample * channels + first) / GROUP_CHANNELS; }
     // The group, within the slice, of a bin of the thread's vector.
-    DEVICE int group(int bin) const { return (column * VECTOR + bin) / GROUP_CHANNELS; }
+    DEVICE int group(int bin) const { return (column * VECTOR + bin * (VECTOR / kGroupBins)) / GROUP_CHANNELS; }
 };
 
-// Weight and bias of the slice's channels.
+DEVICE constexpr int bin_of_element(int e) { return e * kGroupBins / VECTOR; }
+
+// The values of the groups of a thread's vector, of one value per group of the slice in shared memory (16-byte aligned).
+DEVICE Vec<float, kGroupBins> of_groups(const float* values, const Slice& slice) {
+    if (VECTOR % GROUP_CHANNELS == 0) return load<kGroupBins>(values + slice.column * kGroupBins);
+    Vec<float, kGroupBins> v;
+#pragma unroll
+    for (int bin = 0; bin < kGroupBins; ++bin) v[bin] = values[slice.group(bin)];
+    return v;
+}
+
+// Weight and bias of the slice's channels, in shared memory that starts at a multiple of 16 bytes.
 struct SliceParameters {
     float* weight;
     float* bias;
@@ -96,10 +109,7 @@ struct SliceParameters {
         }
     }
     DEVICE Vec<float, VECTOR> of(const float* values, const Slice& slice) const {
-        Vec<float, VECTOR> v;
-#pragma unroll
-        for (int e = 0; e < VECTOR; ++e) v[e] = values[slice.column * VECTOR + e];
-        return v;
+        return load<VECTOR>(values + slice.column * VECTOR);
     }
 };
 
@@ -109,10 +119,15 @@ DEVICE constexpr int bin_place(int i) {
     return i % Bins * COLUMNS + i / Bins;
 }
 
-// Adds Count sums of each of a thread's Bins over the lanes of its column: partial [kPartialRows][Count][COLUMNS Bins], of which rows are
-// left to be added. Ends with a barrier; before the next call with the same memory there must be another.
+// Words from one row of `Words` partial sums to the next: where the rows of a warp follow each other, so do their banks.
+template <int Words>
+constexpr int kRowWords = kShuffled ? Words : Words + ((COLUMNS - Words) % kWarpSize + kWarpSize) % kWarpSize;
+
+// Adds Count sums of each of a thread's Bins over the lanes of its column; they are then in partial [Count][COLUMNS Bins], at bin_place.
+// partial has kPartialRows rows of so many words, kRowWords apart. Ends with a barrier; before the next call with the same memory there must be another.
 template <int Count, int Bins>
 DEVICE void add_lanes(float (&values)[Count][Bins], const Slice& slice, float* partial) {
+    constexpr int all = Count * COLUMNS * Bins;
 #pragma unroll
     for (int k = 0; k < Count; ++k) {
 #pragma unroll
@@ -123,20 +138,33 @@ DEVICE void add_lanes(float (&values)[Count][Bins], const Slice& slice, float* p
                 for (int step = COLUMNS; step < kWarpSize; step *= 2) v += shuffle_xor(v, step);
             }
             const int row = kShuffled ? warp_index() : slice.lane;
-            if (kShuffled ? lane_index() < COLUMNS : slice.lane < kLanes) partial[(row * Count + k) * COLUMNS * Bins + b * COLUMNS + slice.column] = v;
+            if (kShuffled ? lane_index() < COLUMNS : slice.lane < kLanes) partial[row * kRowWords<all> + (k * Bins + b) * COLUMNS + slice.column] = v;
         }
+    }
+    __syncthreads();
+    for (int i = static_cast<int>(threadIdx.x); i < all; i += THREADS) {
+        float total = partial[i];
+#pragma unroll 8
+        for (int row = 1; row < kPartialRows; ++row) total += partial[row * kRowWords<all> + i];
+        partial[i] = total;
     }
     __syncthreads();
 }
 
-// Sum k of the slice's group g, from what add_lanes left; a warp calls.
-template <int Count, int Bins>
-DEVICE float group_sum(const float* partial, int k, int g) {
+// Calls use(g, member) for the slice's groups: kGroupThreads neighbouring threads for each, a whole warp or one.
+template <class Use>
+DEVICE void each_group(Use use) {
+    for (int g = static_cast<int>(threadIdx.x) / kGroupThreads; g < kSliceGroups; g += THREADS / kGroupThreads)
+        use(g, static_cast<int>(threadIdx.x) % kGroupThreads);
+}
+
+// Sum k of the slice's group g, from what add_lanes left; all of the group's threads call and get it.
+template <int Bins>
+DEVICE float group_sum(const float* partial, int k, int g, int member) {
     constexpr int bins = GROUP_CHANNELS * Bins / VECTOR;
     float sum = 0.0f;
-    for (int i = lane_index(); i < bins * kPartialRows; i += kWarpSize)
-        sum += partial[(i / bins * Count + k) * COLUMNS * Bins + bin_place<Bins>(g * bins + i % bins)];
-    return warp_sum(sum);
+    for (int i = member; i < bins; i += kGroupThreads) sum += partial[k * COLUMNS * Bins + bin_place<Bins>(g * bins + i)];
+    return warp_sum<kGroupThreads>(sum);
 }
 
 }  // namespace gpuengine

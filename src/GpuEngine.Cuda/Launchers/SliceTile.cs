@@ -80,8 +80,9 @@ internal sealed record SliceTile(SliceShape Of)
         get
         {
             var rows = BitOperations.IsPow2(Columns) && Columns <= 32 ? Threads / 32 : Lanes;
-            var bins = Of.ChannelSums || Of.GroupChannels % Of.Vector != 0 ? Of.Vector : 1;
-            return (rows * 2 * Columns * bins * sizeof(float)) + (Channels * 4 * sizeof(float)) + (Channels / Of.GroupChannels * (48 + (16 * Cluster))) + OtherSharedBytes;
+            var apart = Of.GroupChannels % Of.Vector != 0 && Of.Vector % Of.GroupChannels != 0;
+            var bins = Of.ChannelSums || apart ? Of.Vector : Math.Max(1, Of.Vector / Of.GroupChannels);
+            return (rows * ((2 * Columns * bins) + 32) * sizeof(float)) + (Channels * 4 * sizeof(float)) + (Channels / Of.GroupChannels * (48 + (16 * Cluster))) + OtherSharedBytes;
         }
     }
 

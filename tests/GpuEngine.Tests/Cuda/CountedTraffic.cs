@@ -15,6 +15,9 @@ namespace GpuEngine.Tests.Cuda;
 /// <param name="BankWays">Most different words of one bank in one access of a warp.</param>
 internal sealed record CountedTraffic(long Bytes, long Sectors, long FewestSectors, long Requests, long BankWays)
 {
+    /// <summary>The same, only of source lines that make a tenth of the accesses to shared memory: those in loops.</summary>
+    public long LoopBankWays { get; init; }
+
     /// <summary>Runs with counting instead of checking.</summary>
     public static unsafe CountedTraffic Of(CudaDevice device, PlannedKernel kernel, IReadOnlyList<double[]> inputs)
     {
@@ -32,11 +35,22 @@ internal sealed record CountedTraffic(long Bytes, long Sectors, long FewestSecto
             return new CountedTraffic(
                 Sum("global_read_bytes", "global_write_bytes"), Sum("global_read_sectors", "global_write_sectors"),
                 Sum("global_read_ideal_sectors", "global_write_ideal_sectors"), Sum("global_read_requests", "global_write_requests"),
-                launches.Max(l => l.GetProperty("shared_max_ways").GetInt64()));
+                launches.Max(l => l.GetProperty("shared_max_ways").GetInt64()))
+            {
+                LoopBankWays = launches.Max(LoopWays),
+            };
         }
         finally
         {
             Assert.Equal(0, Cudasim.cudasim_set_option("check", "memory,race"));
         }
+    }
+
+    private static long LoopWays(JsonElement launch)
+    {
+        var least = launch.GetProperty("shared_requests").GetInt64() / 10;
+        return launch.GetProperty("sites").EnumerateArray()
+            .Where(s => s.TryGetProperty("max_ways", out _) && s.GetProperty("requests").GetInt64() > least)
+            .Select(s => s.GetProperty("max_ways").GetInt64()).DefaultIfEmpty(0).Max();
     }
 }
