@@ -13,9 +13,9 @@
 //
 // Bytes per element (T = bytes of the storage type): statistics T, apply 2 T (+ T residual, + 1/8 MASK). The apply launch starts with the
 // pieces that the statistics launch read last: they are still in the L2 cache.
-// Mapping: common/slices.cuh. Two batches of 16 bytes in flight per thread, three blocks of 256 threads on a multiprocessor: 96 KB.
-// Registers (bf16): statistics 32 x + 16 moments + 20 = 68; apply 16 x + 16 next x + 16 residual + 12 coefficients + 20 = 80; 85 are
-// allotted at BLOCKS 3. Results depend on the shape alone.
+// Mapping: common/slices.cuh. Two batches of 16 bytes in flight per thread: 96 KB with three blocks of 256 threads on a multiprocessor.
+// Registers (bf16): statistics 32 x + 17 moments + 20 = 69; apply 16 x + 16 next x + 12 coefficients + 24 = 68, 85 being allotted at BLOCKS
+// 3; with a residual 16 + 1 more, so BLOCKS is 2. Results depend on the shape alone.
 #include "common/batch_norm_forward.cuh"
 #include "common/grid.cuh"
 

@@ -14,10 +14,14 @@
 #include "common/batch_norm_gradient.cuh"
 #include "common/grid.cuh"
 
+#ifndef AHEAD
+#define AHEAD 4
+#endif
+
 using namespace gpuengine;
 
 // Batches whose copies may be under way while the sums of the next are made.
-constexpr u32 kAhead = 4;
+constexpr u32 kAhead = AHEAD;
 
 extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) batch_norm_backward_one_read(
     T* dx, float* dweight, float* dbias, T* dresidual, float* scratch, u32* counters, const T* dy, const T* x, const float* mean,
@@ -32,9 +36,10 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) batch_norm_backwar
     const u32 begin = min(rank * own_share, at.positions), end = min(begin + own_share, at.positions);
     const u32 batches = ceil_div(min(static_cast<u32>(resident), end - begin), kChunk), chunks = ceil_div(end - begin, kChunk);
     const float count = Layout::elements(at.positions);
-    // Two sets of rows, used in turn, the last row of each being the totals.
+    // Rows of partial sums, then the totals. A member writes its next row after the gate has opened, and then these have been added; the next
+    // totals come after all have arrived again, and then these have been read.
     constexpr u32 row = 2 * kSlots;
-    float* const rows = scratch + group * 2 * (blocks + 1) * row;
+    float* const rows = scratch + group * (blocks + 1) * row;
     Gate gate(counters + group * kGateWords);
     T* const own_dy = held + threadIdx.x * VECTOR;
     T* const own_x = own_dy + static_cast<u32>(resident) * (WIDTH * VECTOR);
@@ -114,20 +119,19 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) batch_norm_backwar
         if (blocks == 1) {
             if (leads) f.write(dweight, dbias, thread, c, sum, product);
         } else {
-            float* const turn = rows + round % 2 * (blocks + 1) * row;
-            if (leads) store(turn + rank * row + 2 * thread, Vec<float, 2>{sum, product});
+            if (leads) store(rows + rank * row + 2 * thread, Vec<float, 2>{sum, product});
             if (gate.arrive(blocks)) {
                 if (turns != 0 && round == 0 && group + 1 < groups && thread == 0) Gate::call(gate.counter + kGateWords, blocks);
-                add_rows(turn, blocks, exchange, sum, product);
+                add_rows(rows, blocks, exchange, sum, product);
                 if (leads) {
                     f.write(dweight, dbias, thread, c, sum, product);
-                    store(turn + blocks * row + 2 * thread, Vec<float, 2>{sum, product});
+                    store(rows + blocks * row + 2 * thread, Vec<float, 2>{sum, product});
                 }
                 gate.open();
             } else {
                 gate.wait();
                 if (leads) {
-                    const Vec<float, 2> totals = load<2>(turn + blocks * row + 2 * thread);
+                    const Vec<float, 2> totals = load<2>(rows + blocks * row + 2 * thread);
                     sum = totals[0];
                     product = totals[1];
                 }

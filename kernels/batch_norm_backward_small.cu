@@ -51,6 +51,12 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) batch_norm_backwar
     for (int h = 0; h < HELD; ++h) {
         s.add(g[h], v[h], r[h], bits[h], f, at);
         if (MASK) store_batch(dresidual, g[h], at, channel, begin + h * kChunk + at.first, n[h]);
+#pragma unroll
+        for (int j = 0; j < BATCH; ++j) {
+            g[h][j].renew();
+            v[h][j].renew();
+            r[h][j].renew();
+        }
     }
     float sum = 0.0f, product = 0.0f;
     block_sums(s, exchange, sum, product);

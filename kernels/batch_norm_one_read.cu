@@ -10,18 +10,22 @@
 // not all wait at once).
 //
 // Bytes: x, residual once, y once, 1 bit per element with MASK, and x again for positions beyond `resident`; rows of 8 bytes per member
-// and channel, written and read once. Everything in flight is in shared memory: with two blocks of 256 threads a multiprocessor has 96 KB
-// on the way. Registers (bf16, relu, residual, mask), live at most: moments 16 + x 16 + residual 16 + coefficients 12 + addresses 16 +
-// loop 10 = 86 of 128. Dynamic shared memory: resident positions of 16 bytes.
+// and channel, written and read once. What is in flight lands in shared memory: with two blocks of 256 threads a multiprocessor has up to
+// 128 KB on the way. Registers (bf16, relu, residual, mask), live at most: moments 17 + x 16 + residual 16 + coefficients 12 + addresses and loop
+// 35 = 96 of 128. Dynamic shared memory: resident positions of WIDTH vectors.
 // Results depend on the number of members, and so on the device's size, in the last bits; not on the schedule.
 #include "common/async_copy.cuh"
 #include "common/batch_norm_forward.cuh"
 #include "common/grid.cuh"
 
+#ifndef AHEAD
+#define AHEAD 4
+#endif
+
 using namespace gpuengine;
 
 // Batches whose copies may be under way while the moments of the next are made.
-constexpr u32 kAhead = 4;
+constexpr u32 kAhead = AHEAD;
 
 extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) batch_norm_one_read(
     T* y, float* mean, float* invstd, float* new_mean, float* new_var, u8* mask, float* scratch, u32* counters, const T* x, const P* weight,
@@ -37,9 +41,9 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) batch_norm_one_rea
     const u32 begin = min(rank * own_share, at.positions), end = min(begin + own_share, at.positions);
     const u32 batches = ceil_div(min(static_cast<u32>(resident), end - begin), kChunk), chunks = ceil_div(end - begin, kChunk);
     const float count = Layout::elements(at.positions);
-    // Two sets of rows, used in turn: a member may be a round ahead of the one that merges.
+    // Rows of partial moments. A member writes its next one after the gate has opened, and then these have been merged.
     constexpr u32 row = 2 * kSlots;
-    float* const rows = scratch + group * 2 * blocks * row;
+    float* const rows = scratch + group * blocks * row;
     Gate gate(counters + group * kGateWords);
     T* const own = held + threadIdx.x * VECTOR;
 
@@ -98,11 +102,10 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) batch_norm_one_rea
                 statistics.update_running(c, average, m2, count);
             }
         } else {
-            float* const turn = rows + round % 2 * blocks * row;
-            if (leads) store(turn + rank * row + 2 * thread, Vec<float, 2>{average, m2});
+            if (leads) store(rows + rank * row + 2 * thread, Vec<float, 2>{average, m2});
             if (gate.arrive(blocks)) {
                 if (turns != 0 && round == 0 && group + 1 < groups && thread == 0) Gate::call(gate.counter + kGateWords, blocks);
-                merge_rows(turn, blocks, own_share, at, exchange, average, m2);
+                merge_rows(rows, blocks, own_share, at, exchange, average, m2);
                 if (leads) statistics.write(c, average, m2, count);
                 gate.open();
                 if (leads) statistics.update_running(c, average, m2, count);  // nobody waits for these

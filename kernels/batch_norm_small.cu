@@ -47,7 +47,11 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) batch_norm_small(
     }
     Moments m;
 #pragma unroll
-    for (int h = 0; h < HELD; ++h) m.add(v[h], n[h]);
+    for (int h = 0; h < HELD; ++h) {
+        m.add(v[h], n[h]);
+#pragma unroll
+        for (int j = 0; j < BATCH; ++j) v[h][j].renew();
+    }
     float average = 0.0f, m2 = 0.0f;
     block_moments(m, exchange, average, m2);
     if (CLUSTER > 1) {

@@ -6,6 +6,15 @@
 
 namespace gpuengine {
 
+// The same number, of which the compiler knows nothing. Without it, every address that follows from the thread's number is computed ahead of
+// all loops, and every tensor and position of a batch gets a pointer of its own that is counted up: registers that the data needs. A vector whose elements are used twice would be kept as floats meanwhile.
+DEVICE u32 opaque(u32 value) {
+#ifndef __CUDASIM__
+    asm volatile("" : "+r"(value));
+#endif
+    return value;
+}
+
 template <class T, int N>
 struct Packed {
     static_assert(N * sizeof(T) <= 16 && (sizeof(T) == 2 || sizeof(T) == 4), "one access of bf16, f16 or float");
@@ -35,6 +44,11 @@ struct Packed {
         } else {
             word[w] = float_to_f16(first) | (kPerWord == 2 ? static_cast<u32>(float_to_f16(second)) << 16 : 0);
         }
+    }
+    // Forgets what was made of it.
+    DEVICE void renew() {
+#pragma unroll
+        for (int w = 0; w < kWords; ++w) word[w] = opaque(word[w]);
     }
     // Zero where a bit of `bits` is not set, bit e for element e.
     DEVICE void keep(u32 bits) {

@@ -58,15 +58,6 @@ struct Divider {
     DEVICE u32 operator()(u32 n) const { return divisor <= 1 ? n : __umulhi(n, factor) >> shift; }
 };
 
-// The same number, of which the compiler knows nothing. Without it, every address that follows from the thread's number is computed ahead of
-// all loops, and every tensor and position of a batch gets a pointer of its own that is counted up: registers that the data needs.
-DEVICE u32 opaque(u32 value) {
-#ifndef __CUDASIM__
-    asm volatile("" : "+r"(value));
-#endif
-    return value;
-}
-
 // Where a thread's data is.
 struct Layout {
     u32 channels, length, positions;  // positions of a channel

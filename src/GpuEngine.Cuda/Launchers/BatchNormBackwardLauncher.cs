@@ -59,7 +59,7 @@ internal static class BatchNormBackwardLauncher
         var op = (BatchNormBackwardOp)node.Op;
         var request = new KernelRequest("batch_norm_backward_one_read.cu", "batch_norm_backward_one_read")
         {
-            Defines = plan.Slices.Defines(macros, plan.Blocks),
+            Defines = [.. plan.Slices.Defines(macros, plan.Blocks), BatchNormPlan.Ahead(limits)],
             DynamicSharedBytes = BatchNormPlan.DynamicShared(limits, plan.Slices, plan.Blocks),
         };
         Operand[] operands = [.. Outputs(node), Operand.Scratch(), Operand.Counter, .. Inputs(node)];
@@ -69,7 +69,7 @@ internal static class BatchNormBackwardLauncher
         var parameters = (plan.Members - 1) * (ChannelBytes(node) + totals);
         return new PlannedKernel(node, new LaunchStep(request, plan.Cooperative(2), operands, sizes))
         {
-            ScratchBytes = plan.Groups * 2L * (plan.Members + 1) * plan.Slices.Slots * Pair,
+            ScratchBytes = (long)plan.Groups * (plan.Members + 1) * plan.Slices.Slots * Pair,
             CounterCount = plan.Groups * BatchNormLauncher.GateWords,
             ExactCost = node.Op.Cost(node) + new Cost(again + parameters, totals, 0) + plan.Rows + SharedBytes(node, plan),
         };

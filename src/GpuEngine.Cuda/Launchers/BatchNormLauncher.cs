@@ -7,7 +7,7 @@ namespace GpuEngine.Cuda.Launchers;
 /// the registers of a cluster, else "one_read" (slices in shared memory between the statistics and y) or "two_read", as
 /// <see cref="BatchNormEstimate"/> says; "naive" when asked for. The plan of one_read, and with it the last bits of its results, depends on the device's size; the others do not.
 /// Tuned numbers: "threads", "blocks" (of a multiprocessor), "batch", "width" (vectors of a row of a slice), "held" and "cluster" (small),
-/// "groups", "turns" (0: all groups begin at once) and "margin" (multiprocessors left free; one_read), "piece_blocks" (two_read).
+/// "ahead" (batches on their way), "groups", "turns" (0: all groups begin at once) and "margin" (multiprocessors left free; one_read), "piece_blocks" (two_read).
 /// </summary>
 internal static class BatchNormLauncher
 {
@@ -20,7 +20,7 @@ internal static class BatchNormLauncher
     {
         var op = (BatchNormOp)node.Op;
         if (Macros(node) is not { } macros || Slicings(node, limits) is not { } slicings) return null;
-        if (!op.Training) return Evaluation(node, macros, BatchNormPlan.TwoRead(limits, slicings, 3));
+        if (!op.Training) return Evaluation(node, macros, BatchNormPlan.TwoRead(limits, slicings, ApplyBlocks(op)));
         if (limits.Variant == "naive") return Naive(node, macros);
         var small = limits.Allows("small") ? BatchNormPlan.Small(limits, slicings, op.Residual) : null;
         if (small is not null) return Small(node, macros, small);
@@ -72,7 +72,7 @@ internal static class BatchNormLauncher
     {
         var request = new KernelRequest("batch_norm_one_read.cu", "batch_norm_one_read")
         {
-            Defines = plan.Slices.Defines(macros, plan.Blocks),
+            Defines = [.. plan.Slices.Defines(macros, plan.Blocks), BatchNormPlan.Ahead(limits)],
             DynamicSharedBytes = BatchNormPlan.DynamicShared(limits, plan.Slices, plan.Blocks),
         };
         Operand[] operands = [.. Outputs(node), Mask(node), Operand.Scratch(), Operand.Counter, .. Inputs(node)];
@@ -81,7 +81,7 @@ internal static class BatchNormLauncher
         var again = plan.Slices.BytesOf(plan.Again) + statistics + (plan.Members - 1) * ParameterBytes(node);
         return new PlannedKernel(node, new LaunchStep(request, plan.Cooperative(1), operands, sizes))
         {
-            ScratchBytes = plan.Groups * 2L * plan.Members * plan.Slices.Slots * 2 * sizeof(float),
+            ScratchBytes = (long)plan.Groups * plan.Members * plan.Slices.Slots * 2 * sizeof(float),
             CounterCount = plan.Groups * GateWords,
             ExactCost = node.Op.Cost(node) + new Cost(again, 0, 0) + plan.Rows + plan.Shifts,
         };
@@ -90,13 +90,12 @@ internal static class BatchNormLauncher
     private static PlannedKernel TwoRead(Node node, (string, string)[] macros, BatchNormPlan plan)
     {
         var op = (BatchNormOp)node.Op;
-        var defines = plan.Slices.Defines(macros, plan.Blocks);
         long[] sizes = [.. plan.Slices.Sizes, plan.Share];
         var statistics = new LaunchStep(
-            new KernelRequest(File, "batch_norm_statistics") { Defines = defines }, plan.Pieces,
+            new KernelRequest(File, "batch_norm_statistics") { Defines = plan.Slices.Defines(macros, plan.Blocks) }, plan.Pieces,
             [.. Outputs(node).Skip(1), Operand.Scratch(), Operand.Counter, Operand.In(0), .. Running(op)], sizes);
         var apply = new LaunchStep(
-            new KernelRequest(File, "batch_norm_apply") { Defines = defines }, plan.Pieces, [.. Outputs(node), Mask(node), .. Inputs(node)], sizes);
+            new KernelRequest(File, "batch_norm_apply") { Defines = plan.Slices.Defines(macros, Math.Min(plan.Blocks, ApplyBlocks(op))) }, plan.Pieces, [.. Outputs(node), Mask(node), .. Inputs(node)], sizes);
         var parameters = plan.Members * plan.Slices.Channels * 2 * sizeof(float) + (plan.Members - 1) * ParameterBytes(node);
         return new PlannedKernel(node, statistics, apply)
         {
@@ -105,6 +104,9 @@ internal static class BatchNormLauncher
             ExactCost = node.Op.Cost(node) + new Cost(node.Inputs[0].Type.Bytes + parameters, 0, 0) + plan.Rows + plan.Shifts,
         };
     }
+
+    /// <summary>Blocks on a multiprocessor for which the apply kernel has registers enough.</summary>
+    private static int ApplyBlocks(BatchNormOp op) => op.Residual ? 2 : 3;
 
     private static PlannedKernel Evaluation(Node node, (string, string)[] macros, BatchNormPlan plan)
     {

@@ -119,6 +119,9 @@ internal sealed record BatchNormPlan(ChannelSlices Slices, long Share, int Membe
         return Math.Max(0, Math.Min(own, limits.SharedBytesPerBlockOptIn) - fixedBytes) / 16 * 16;
     }
 
+    /// <summary>How many batches of a thread may be on their way to shared memory.</summary>
+    public static (string Name, string Value) Ahead(CudaLimits limits) => KernelRequest.Define("AHEAD", limits.Tuned("ahead", 4));
+
     /// <summary>The slicings, or the one whose rows a bench asked for.</summary>
     private static ChannelSlices[] Wanted(CudaLimits limits, ChannelSlices[] slicings)
     {

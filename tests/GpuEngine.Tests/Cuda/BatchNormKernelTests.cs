@@ -75,7 +75,7 @@ public class BatchNormKernelTests(DeviceUnderTest under) : IClassFixture<DeviceU
     /// <summary>One of each way that blocks work together: gates and rounds, parts read again, clusters, the last block of a slice.</summary>
     public static TheoryData<int[], string, string, string> Together => new()
     {
-        { [130, 40], "relu+", "one_read", "threads=64 width=4" }, { [300, 24], "relu+", "one_read", "shared=10 threads=64 width=2" },
+        { [130, 40], "relu+", "one_read", "threads=64 width=4 groups=2" }, { [300, 24], "relu+", "one_read", "shared=10 threads=64 width=2" },
         { [2, 5, 14, 14], "silu+", "one_read", "threads=64 groups=2" }, { [120, 20], "relu+", "small", "threads=64 width=4 held=1" },
         { [400, 12], "relu+", "two_read", "threads=64 piece_blocks=8" },
     };
@@ -119,6 +119,44 @@ public class BatchNormKernelTests(DeviceUnderTest under) : IClassFixture<DeviceU
         var x = Values(forward);
         var once = KernelRun.Outputs(under.Shared, kernel, x);
         Assert.Equal(once, KernelRun.Outputs(under.Shared, BatchNormLauncher.Forward(forward, Limits(variant, tuning))!, x, launches: 3));
+    }
+
+    /// <summary>
+    /// flash-attention's rule: at most twice the error of the plain computation in the same dtype, plus 16 roundings of the largest value
+    /// (see OracleCheck).
+    /// </summary>
+    [Theory]
+    [InlineData(300, 24, "small", "width=2")]
+    [InlineData(3000, 8, "one_read", "threads=64 shared=14")]
+    [InlineData(1000, 40, "one_read", "groups=2")]
+    [InlineData(2000, 16, "two_read", "piece_blocks=8")]
+    public void Errors_are_at_most_twice_those_of_the_plain_computation(int rows, int channels, string variant, string tuning)
+    {
+        foreach (var dtype in new[] { DType.F32, DType.BF16 })
+        {
+            var forward = Forward([rows, channels], true, "silu+", dtype);
+            double[][] inputs = [.. Values(forward).Select((v, i) => Core.Devices.ElementData.ToDoubles(forward.Inputs[i].DType, Core.Devices.ElementData.FromDoubles(forward.Inputs[i].DType, v)))];
+            var actual = KernelRun.Outputs(under.Shared, BatchNormLauncher.Forward(forward, Limits(variant, tuning))!, inputs);
+            var (truth, plain) = (OnCpu(DType.F64), OnCpu(dtype));
+            for (var k = 0; k < truth.Length; k++)
+            {
+                var largest = truth[k].Max(Math.Abs);
+                double Worst(double[] found) => found.Zip(truth[k], (a, b) => Math.Abs(a - b)).Max();
+                var allowed = 2 * Worst(plain[k]) + 16 * Core.Verification.OracleCheck.Epsilon(forward.Outputs[k].DType) * largest;
+                Assert.True(Worst(actual[k]) <= allowed, $"{variant} in {dtype}, output {k}: error {Worst(actual[k])}, allowed {allowed}");
+            }
+
+            double[][] OnCpu(DType type)
+            {
+                using var device = new Core.Cpu.CpuDevice(1, useFusedKernels: false);
+                var wide = type == DType.F64;
+                Tensor[] given = [.. forward.Inputs.Select((t, i) => F.Input($"i{i}", wide ? DType.F64 : t.DType, t.Shape))];
+                using var run = new Core.Devices.Evaluation(device, [.. forward.Op.Apply(given).Outputs.Select((t, i) => new NamedTensor($"o{i}", t))]);
+                for (var i = 0; i < inputs.Length; i++) run.Set($"i{i}", inputs[i]);
+                run.Run();
+                return [.. forward.Outputs.Select((_, i) => run.Get($"o{i}"))];
+            }
+        }
     }
 
     [Theory]
