@@ -8,6 +8,13 @@ namespace gpuengine {
 
 DEVICE u32 load_volatile(const u32* p) { return *static_cast<const volatile u32*>(p); }
 
+// One turn of a spinning loop. The simulator sees loads only when it checks them; unchecked, it must be told to let others run.
+DEVICE void spin() {
+#ifdef __CUDASIM__
+    __nanosleep(0);
+#endif
+}
+
 // All threads of all blocks call; the launch must be cooperative. The top bit of the counter turns over once per
 // barrier: block 0 adds what is missing to it, the others add one each.
 DEVICE void grid_sync(u32* counter) {
@@ -18,8 +25,7 @@ DEVICE void grid_sync(u32* counter) {
     if (thread_rank() == 0) {
         __threadfence();
         const u32 before = atomicAdd(counter, block_rank() == 0 ? 0x80000000u - (grid_blocks() - 1) : 1u);
-        while (((before ^ load_volatile(counter)) & 0x80000000u) == 0) {
-        }
+        while (((before ^ load_volatile(counter)) & 0x80000000u) == 0) spin();
         __threadfence();
     }
     __syncthreads();
@@ -55,8 +61,7 @@ struct Gate {
     DEVICE void wait_turn() const {
         u32* const calls = counter + kGateWords * 3 / 4;
         if (thread_rank() == 0) {
-            while (load_volatile(calls) == 0) {
-            }
+            while (load_volatile(calls) == 0) spin();
             atomicSub(calls, 1u);
         }
         __syncthreads();
@@ -80,8 +85,7 @@ struct Gate {
     }
     DEVICE void wait() const {
         if (thread_rank() == 0) {
-            while (load_volatile(counter + kGateWords / 2) == before) {
-            }
+            while (load_volatile(counter + kGateWords / 2) == before) spin();
             __threadfence();
         }
         __syncthreads();

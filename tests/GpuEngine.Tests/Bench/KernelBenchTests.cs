@@ -67,9 +67,10 @@ public class KernelBenchTests
         start.Environment["GPUENGINE_KERNEL_CACHE"] = DeviceUnderTest.CacheFolder;
         using var process = Process.Start(start)!;
         var error = process.StandardError.ReadToEndAsync(TestContext.Current.CancellationToken);
-        var output = process.StandardOutput.ReadToEnd();
-        process.WaitForExit();
-        return (process.ExitCode, output, error.Result);
+        var output = process.StandardOutput.ReadToEndAsync(TestContext.Current.CancellationToken);
+        // A kernel that spins for ever is a finding, not a reason to wait for ever.
+        if (!process.WaitForExit(TimeSpan.FromMinutes(4))) process.Kill();
+        return (process.ExitCode, output.Result, error.Result);
     }
 
     private static bool HasTorch(string python)

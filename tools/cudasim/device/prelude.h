@@ -90,6 +90,7 @@ int cudasim_barrier(int kind, int predicate, unsigned line);
 void cudasim_cluster_arrive(unsigned line);
 void cudasim_cluster_wait(unsigned line);
 void cudasim_grid_barrier_used();
+void cudasim_yield();
 unsigned long cudasim_warp(int operation, unsigned mask, unsigned long value, int argument, int width, unsigned line);
 unsigned cudasim_active_mask();
 unsigned long cudasim_atomic(int operation, int type, void* address, unsigned long value, unsigned long compare);
@@ -192,7 +193,7 @@ __forceinline__ int __syncthreads_or(int predicate, CUDASIM_LINE) { return cudas
 __forceinline__ void __threadfence() { cudasim_fence(); }
 __forceinline__ void __threadfence_system() { cudasim_fence(); }
 __forceinline__ void __threadfence_block() {}
-__forceinline__ void __nanosleep(unsigned) {}
+__forceinline__ void __nanosleep(unsigned) { cudasim_yield(); }
 
 // ---- Warp
 // -------------------------------------------------------------------------------------------------------------

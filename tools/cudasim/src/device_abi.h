@@ -21,6 +21,7 @@ CUDASIM_API int cudasim_barrier(int kind, int predicate, unsigned line);
 CUDASIM_API void cudasim_cluster_arrive(unsigned line);
 CUDASIM_API void cudasim_cluster_wait(unsigned line);
 CUDASIM_API void cudasim_grid_barrier_used();
+CUDASIM_API void cudasim_yield();  // a spinning thread lets the others go first
 
 enum WarpOperation {
     warp_sync,

@@ -122,6 +122,8 @@ void cudasim_grid_barrier_used() {
     current->block->worker->abort_launch(719);
 }
 
+void cudasim_yield() { current->block->worker->yield(); }
+
 void cudasim_trap() {
     report(Finding{"trap", "the kernel executed __trap"}, *current,
            reinterpret_cast<uintptr_t>(__builtin_return_address(0)));
