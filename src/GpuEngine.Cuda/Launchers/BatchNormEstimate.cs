@@ -2,7 +2,7 @@ namespace GpuEngine.Cuda.Launchers;
 
 /// <summary>
 /// What plans of batch normalisation cost, in bytes of device memory moved in the same time: enough to choose between them. The constants
-/// are estimates for a device of four bytes per picosecond (H200), to be replaced by measured ones.
+/// are estimates for a device of four bytes per picosecond (H200), but for <see cref="WithResidual"/>, which was measured on one.
 /// </summary>
 internal static class BatchNormEstimate
 {
@@ -28,12 +28,18 @@ internal static class BatchNormEstimate
     /// <summary>Rows of a sector.</summary>
     private const double Sectors = 1.8;
 
+    /// <summary>
+    /// Where a residual is read or its gradient written, the variant that reads once moves its bytes at about 2.1 TB/s and the one that reads
+    /// twice at 3.4 (bench/FACTS.md): its phases do not overlap, and the one that applies has a third stream.
+    /// </summary>
+    private const double WithResidual = 1.65;
+
     /// <summary>A plan of the variant that reads once; <paramref name="floor"/> is what it moves if everything fits.</summary>
-    public static double OneRead(CudaLimits limits, BatchNormPlan plan, int tensors, long floor)
+    public static double OneRead(CudaLimits limits, BatchNormPlan plan, int tensors, long floor, bool residual)
     {
         var slices = plan.Slices;
         var again = (double)plan.Again * slices.PositionBytes * tensors;
-        var traffic = floor + Again(limits, again * slices.Slices, again * plan.Groups);
+        var traffic = (floor + Again(limits, again * slices.Slices, again * plan.Groups)) * (residual ? WithResidual : 1);
         var rows = slices.Planes || slices.PositionBytes >= 128 ? 1 : slices.PositionBytes < 64 ? Sectors : plan.Groups > 1 ? HalfLinesTogether : HalfLinesApart;
         // What each block does, over what it would do if nothing were left over.
         var blocks = Math.Max(1, limits.Multiprocessors - limits.Tuned("margin", 0)) * plan.Blocks;

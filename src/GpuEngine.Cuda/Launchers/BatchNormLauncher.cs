@@ -19,37 +19,39 @@ internal static class BatchNormLauncher
     public static CudaKernel? Forward(Node node, CudaLimits limits)
     {
         var op = (BatchNormOp)node.Op;
-        if (Macros(node) is not { } macros || Slicings(node, limits) is not { } slicings) return null;
+        if (Macros(node) is not { } macros || Slicings(node, limits, 256, 4) is not { } slicings) return null;
         if (!op.Training) return Evaluation(node, macros, BatchNormPlan.TwoRead(limits, slicings, ApplyBlocks(op)));
         if (limits.Variant == "naive") return Naive(node, macros);
         var small = limits.Allows("small") ? BatchNormPlan.Small(limits, slicings, op.Residual) : null;
         if (small is not null) return Small(node, macros, small);
-        if (BatchNormPlan.OneRead(limits, slicings, 1, node.Op.Cost(node).Bytes) is { } oneRead && IsChosen(limits, oneRead, node, 1))
+        // Threads, positions per thread and blocks on a multiprocessor are those that were fastest on an H200 (bench/FACTS.md).
+        var held = Slicings(node, limits, slicings[0].Planes ? 256 : 512, 2)!;
+        if (BatchNormPlan.OneRead(limits, held, 1, node.Op.Cost(node).Bytes, 2) is { } oneRead && IsChosen(limits, oneRead, node, 1, op.Residual))
             return OneRead(node, limits, macros, oneRead);
         // A variant that does not fit the shape is as if none were asked for.
         if (limits.Variant is "small" or "one_read") return Forward(node, limits with { Variant = null });
-        return TwoRead(node, macros, BatchNormPlan.TwoRead(limits, slicings, 3));
+        return TwoRead(node, macros, BatchNormPlan.TwoRead(limits, Slicings(node, limits, 512, 2)!, 2));
     }
 
     /// <summary>The flag macros of forward and backward alike.</summary>
     internal static (string Name, string Value) Flag(string name, bool value) => KernelRequest.Define(name, value ? 1 : 0);
 
     /// <summary>Whether reading once is asked for, or expected to be faster than reading so many tensors twice.</summary>
-    internal static bool IsChosen(CudaLimits limits, BatchNormPlan oneRead, Node node, int tensors)
+    internal static bool IsChosen(CudaLimits limits, BatchNormPlan oneRead, Node node, int tensors, bool residual)
     {
         if (limits.Variant is not null) return limits.Variant == "one_read";
         var floor = node.Op.Cost(node).Bytes;
-        return BatchNormEstimate.OneRead(limits, oneRead, tensors, floor) <= BatchNormEstimate.TwoRead(limits, tensors * node.Inputs[0].Type.Bytes, floor);
+        return BatchNormEstimate.OneRead(limits, oneRead, tensors, floor, residual) <= BatchNormEstimate.TwoRead(limits, tensors * node.Inputs[0].Type.Bytes, floor);
     }
 
     /// <summary>What may be cut into slices: all tensors of x's type that are accessed.</summary>
-    private static ChannelSlices[]? Slicings(Node node, CudaLimits limits)
+    private static ChannelSlices[]? Slicings(Node node, CudaLimits limits, int threads, int perThread)
     {
         var op = (BatchNormOp)node.Op;
         var x = node.Inputs[0];
         Tensor[] vectors = op.Residual ? [x, node.Inputs[^1]] : [x];
         var packed = op.HasMask ? SignMask.Packed(x.Shape, op.ChannelsLast) : 1;
-        return ChannelSlices.Of(x.Type, op.ChannelsLast, vectors, packed, limits.Tuned("threads", 256), limits.Tuned("batch", 4));
+        return ChannelSlices.Of(x.Type, op.ChannelsLast, vectors, packed, limits.Tuned("threads", threads), limits.Tuned("batch", perThread));
     }
 
     private static PlannedKernel Small(Node node, (string, string)[] macros, BatchNormPlan plan)

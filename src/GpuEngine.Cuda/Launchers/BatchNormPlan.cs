@@ -84,9 +84,9 @@ internal sealed record BatchNormPlan(ChannelSlices Slices, long Share, int Membe
     /// One cooperative launch, slices of so many tensors in the shared memory of groups of blocks: the best of all widths and numbers of groups.
     /// Null where the device cannot.
     /// </summary>
-    public static BatchNormPlan? OneRead(CudaLimits limits, ChannelSlices[] slicings, int tensors, long floor)
+    public static BatchNormPlan? OneRead(CudaLimits limits, ChannelSlices[] slicings, int tensors, long floor, int perMultiprocessor)
     {
-        var perMultiprocessor = limits.Tuned("blocks", 2);
+        perMultiprocessor = limits.Tuned("blocks", perMultiprocessor);
         if (!limits.SupportsCooperativeLaunch || slicings[0].Threads * perMultiprocessor > limits.ThreadsPerMultiprocessor) return null;
         var blocks = Math.Max(1, limits.Multiprocessors - limits.Tuned("margin", 0)) * perMultiprocessor;
         var plans =
@@ -98,7 +98,7 @@ internal sealed record BatchNormPlan(ChannelSlices Slices, long Share, int Membe
             let share = slices.Part(blocks / groups)
             let members = (int)((slices.Positions + share - 1) / share)
             select new BatchNormPlan(slices, share, members, groups, Math.Min(resident, slices.Whole(share)), perMultiprocessor);
-        return plans.MinBy(p => BatchNormEstimate.OneRead(limits, p, tensors, floor));
+        return plans.MinBy(p => BatchNormEstimate.OneRead(limits, p, tensors, floor, false));
     }
 
     /// <summary>Two launches, of blocks that do not wait.</summary>
