@@ -294,7 +294,8 @@ internal sealed record RowShape(
 
     public static RowShape Of(RowLayout layout, DType dtype, IEnumerable<Tensor> accessed, int parameterBytes, int sums)
     {
-        var elements = layout.Inner == 1;
+        // With several groups a row's elements have the parameters of its group: units of one element each.
+        var elements = layout is { Inner: 1, Groups: 1 };
         var extent = elements ? layout.Length : layout.Inner;
         Tensor[] tensors = [.. accessed];
         var vector = VectorWidth.Dividing(dtype, extent, tensors);

@@ -13,8 +13,11 @@ public class TrafficTableTests
     {
         CudaUnderTest.RequireSimulator();
         Assert.SkipWhen(KernelSources.Folder is null, "README.md is only in a repository.");
+        var counted = TrafficTable.Generate(new CudaDeviceOptions { KernelCacheFolder = DeviceUnderTest.CacheFolder });
+        var written = TrafficTable.Read(TrafficTable.Readme());
         Assert.True(
-            TrafficTable.Generate(new CudaDeviceOptions { KernelCacheFolder = DeviceUnderTest.CacheFolder }) == TrafficTable.Read(TrafficTable.Readme()),
-            "The traffic table of README.md is stale: run `gpuengine kernels traffic --write-readme` and look at what changed.");
+            counted == written,
+            "The traffic table of README.md is stale: run `gpuengine kernels traffic --write-readme` and look at what changed. Counted now:\n" +
+            string.Join('\n', counted.Split('\n').Except(written.Split('\n'))));
     }
 }
