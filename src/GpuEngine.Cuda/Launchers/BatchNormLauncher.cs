@@ -25,8 +25,9 @@ internal static class BatchNormLauncher
         var small = limits.Allows("small") ? BatchNormPlan.Small(limits, slicings, op.Residual) : null;
         if (small is not null) return Small(node, macros, small);
         // Threads, positions per thread and blocks on a multiprocessor are those that were fastest on an H200 (bench/FACTS.md).
-        var held = Slicings(node, limits, slicings[0].Planes ? 256 : 512, 2)!;
-        if (BatchNormPlan.OneRead(limits, held, 1, node.Op.Cost(node).Bytes, 2) is { } oneRead && IsChosen(limits, oneRead, node, 1, op.Residual))
+        // With a mask a thread takes as many positions as it has whole words of signs.
+        var held = Slicings(node, limits, slicings[0].Planes ? 256 : 512, op.HasMask ? 4 : 2)!;
+        if (BatchNormPlan.OneRead(limits, held, 1, node.Op.Cost(node).Bytes, op.HasMask ? 1 : 2) is { } oneRead && IsChosen(limits, oneRead, node, 1, op.Residual))
             return OneRead(node, limits, macros, oneRead);
         // A variant that does not fit the shape is as if none were asked for.
         if (limits.Variant is "small" or "one_read") return Forward(node, limits with { Variant = null });
