@@ -294,7 +294,8 @@ internal sealed record RowShape(
 
     public static RowShape Of(RowLayout layout, DType dtype, IEnumerable<Tensor> accessed, int parameterBytes, int sums)
     {
-        var elements = layout.Inner == 1;
+        // With several groups the parameters of an element depend on its row: every channel is a unit.
+        var elements = layout.Inner == 1 && layout.Groups == 1;
         var extent = elements ? layout.Length : layout.Inner;
         Tensor[] tensors = [.. accessed];
         var vector = VectorWidth.Dividing(dtype, extent, tensors);
