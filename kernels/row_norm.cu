@@ -4,6 +4,9 @@
 //
 //   y = activation((x - mean) invstd weight + bias),  invstd = 1 / sqrt(mean of (x - mean)^2 + eps) over the row
 //
+//   row_norm_forward        the above
+//   instance_norm_running   instance_norm's running statistics from mean and invstd
+//
 // One read and one write: a row stays in the registers of LANES threads of each of CLUSTER blocks between its statistics and y (see
 // common/rows.cuh). Blocks stay for many rows: weight and bias are read once per block (PARAMS: kept in registers or shared memory),
 // and the next rows are under way while these are reduced: copied ahead into shared memory (STAGES sets of them, STAGES rows_bytes),
@@ -29,6 +32,9 @@
 #endif
 #ifndef EPS
 #define EPS 1e-5f
+#endif
+#ifndef MOMENTUM  // of instance_norm
+#define MOMENTUM 0.1f
 #endif
 
 using namespace gpuengine;
@@ -180,4 +186,22 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) row_norm_forward(
         }
     }
     if constexpr (STAGES > 0) async_wait<0>();
+}
+
+// instance_norm's running statistics: the share MOMENTUM of the batch's mean of the instances' means and unbiased variances. A thread per
+// channel. The variance comes back from invstd, whose relative error of 2^-23 it doubles.
+extern "C" __global__ void __launch_bounds__(THREADS) instance_norm_running(
+    float* new_mean, float* new_var, float* mean, float* invstd, const float* running_mean, const float* running_var, i64 batch,
+    i64 channels, i64 length) {
+    const i64 channel = global_thread();
+    if (channel >= channels) return;
+    float means = 0.0f, variances = 0.0f;
+    for (i64 n = 0; n < batch; ++n) {
+        const float scale = invstd[n * channels + channel];
+        means += mean[n * channels + channel];
+        variances += fmaxf(1.0f / (scale * scale) - EPS, 0.0f);
+    }
+    const float share = MOMENTUM / static_cast<float>(batch), unbiased = static_cast<float>(length) / static_cast<float>(length - 1);
+    new_mean[channel] = running_mean[channel] * (1.0f - MOMENTUM) + means * share;
+    new_var[channel] = running_var[channel] * (1.0f - MOMENTUM) + variances * unbiased * share;
 }

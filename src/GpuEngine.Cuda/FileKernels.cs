@@ -211,6 +211,11 @@ internal static class FileKernels
             "i64 units, i64 vectors",
             RowKernels.Forward()),
         Kernel(
+            "row_norm.cu", "instance_norm_running", "running statistics of instance norm", "instance_norm",
+            "float* new_mean, float* new_var, float* mean, float* invstd, const float* running_mean, const float* running_var, " +
+            "i64 batch, i64 channels, i64 length",
+            RowKernels.Running()),
+        Kernel(
             "row_norm_backward.cu", "row_norm_backward", "their gradient of x and partial sums of the others", "layer_norm",
             "T* dx, float* partial, const T* dy, const T* x, const float* mean, const float* invstd, const P* weight, " +
             "const P* bias, i64 rows, i64 groups, i64 units, i64 vectors",

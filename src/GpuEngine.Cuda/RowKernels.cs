@@ -11,22 +11,18 @@ internal static class RowKernels
 {
     private static readonly CudaLimits Limits = new();
 
-    /// <summary>Widths by code path: part of a warp, a warp, a block, a cluster, odd.</summary>
-    private static readonly (int Rows, int Width)[] Layers = [(131072, 128), (8192, 1024), (16384, 4096), (4096, 8192), (1024, 12288), (64, 131072), (100, 35)];
-
     public static KernelVariant[] Forward() => [.. Nodes().Select(n => Variant(n.Name, RowNormLauncher.Forward(n.Node, Limits)))];
 
     public static KernelVariant[] Backward() => [.. Nodes().Select(n => Variant(n.Name, RowNormLauncher.Backward(Gradient(n.Node), Limits)))];
 
     public static KernelVariant[] Naive() =>
-    [
-        .. Nodes().Where(n => n.Node.Inputs[0].Shape[0] is 4096 or 32 or 100).Select(n => Variant(n.Name, RowNormLauncher.Forward(n.Node, Limits with { Variant = "naive" }))),
-    ];
+        [.. Nodes().Take(3).Select(n => Variant(n.Name, RowNormLauncher.Forward(n.Node, Limits with { Variant = "naive" })))];
 
-    /// <summary>Norms with the channels last, by variant.</summary>
+    public static KernelVariant[] Running() => [new("f32", [KernelRequest.Define("MOMENTUM", 0.1f)])];
+
+    /// <summary>Norms with the channels last, by variant. One compilation has all kernels of its file.</summary>
     public static KernelVariant[] Slices(string variant, bool backward)
     {
-        // One launch compiles all kernels of its file.
         var limits = Limits with { Variant = variant };
         return
         [
@@ -35,40 +31,41 @@ internal static class RowKernels
         ];
     }
 
-    private static IEnumerable<(string Name, Node Node)> SliceNodes()
-    {
-        foreach (var dtype in new[] { DType.F32, DType.BF16 })
-        {
-            var label = dtype.Label();
-            Node Group(int[] shape, int groups, Activation? activation, bool affine = true) => F.GroupNorm(
-                F.Input("x", dtype, new Shape(shape)), groups, affine ? F.Input("w", DType.F32, [shape[^1]]) : null,
-                affine ? F.Input("b", DType.F32, [shape[^1]]) : null, activation: activation, channelsLast: true).Node;
-            yield return ($"{label} 256 in 32 silu", Group([32, 56, 56, 256], 32, new Silu()));
-            yield return ($"{label} 320 in 32 silu", Group([16, 64, 64, 320], 32, new Silu()));
-            yield return ($"{label} odd bare", Group([4, 9, 9, 15], 5, null, affine: false));
-            yield return ($"{label} instance", F.InstanceNorm(F.Input("x", dtype, [8, 32, 32, 64]), channelsLast: true).Output.Node);
-        }
-    }
-
+    /// <summary>By code path: part of a warp, a warp, a block, a cluster, odd widths; units of each size.</summary>
     private static IEnumerable<(string Name, Node Node)> Nodes()
     {
-        foreach (var dtype in new[] { DType.F32, DType.BF16 })
-        {
-            var label = dtype.Label();
-            foreach (var (rows, width) in Layers)
-            {
-                yield return ($"{label} layer {rows}x{width}", F.LayerNorm(
-                    F.Input("x", dtype, [rows, width]), [width], F.Input("w", DType.F32, [width]), F.Input("b", DType.F32, [width])).Node);
-            }
+        const DType Wide = DType.F32, Narrow = DType.BF16;
+        yield return Layer(Wide, 100, 35);
+        yield return Layer(Wide, 4096, 8192);
+        yield return Group(Narrow, [32, 256, 56, 56], 32, new Gelu());
+        yield return Layer(Narrow, 131072, 128);
+        yield return Layer(Wide, 8192, 1024);
+        yield return Layer(Narrow, 16384, 4096);
+        yield return Layer(Narrow, 1024, 12288);
+        yield return Layer(Wide, 64, 131072);
+        yield return ("bf16 rms silu", F.RmsNorm(F.Input("x", Narrow, [512, 2048]), [2048], F.Input("w", Narrow, [2048]), activation: new Silu()).Node);
+        yield return ("f32 bare", F.LayerNorm(F.Input("x", Wide, [512, 2048]), [2048]).Node);
+        yield return Group(Wide, [32, 256, 4, 4], 32, null);
+        yield return ("bf16 instance", F.InstanceNorm(F.Input("x", Narrow, [8, 16, 112, 112])).Output.Node);
 
-            yield return ($"{label} rms silu", F.RmsNorm(F.Input("x", dtype, [512, 2048]), [2048], F.Input("w", dtype, [2048]), activation: new Silu()).Node);
-            yield return ($"{label} bare", F.LayerNorm(F.Input("x", dtype, [512, 2048]), [2048]).Node);
-            yield return ($"{label} group gelu", F.GroupNorm(
-                F.Input("x", dtype, [32, 256, 56, 56]), 32, F.Input("w", DType.F32, [256]), F.Input("b", DType.F32, [256]), activation: new Gelu()).Node);
-            yield return ($"{label} group small", F.GroupNorm(
-                F.Input("x", dtype, [32, 256, 4, 4]), 32, F.Input("w", DType.F32, [256]), F.Input("b", DType.F32, [256])).Node);
-            yield return ($"{label} instance", F.InstanceNorm(F.Input("x", dtype, [8, 16, 112, 112])).Output.Node);
-        }
+        static (string, Node) Layer(DType dtype, int rows, int width) => ($"{dtype.Label()} layer {rows}x{width}", F.LayerNorm(
+            F.Input("x", dtype, [rows, width]), [width], F.Input("w", DType.F32, [width]), F.Input("b", DType.F32, [width])).Node);
+        static (string, Node) Group(DType dtype, int[] shape, int groups, Activation? activation) => ($"{dtype.Label()} group {shape[^1]}", F.GroupNorm(
+            F.Input("x", dtype, new Shape(shape)), groups, F.Input("w", DType.F32, [shape[1]]), F.Input("b", DType.F32, [shape[1]]), activation: activation).Node);
+    }
+
+    /// <summary>Groups of vectors, across vectors and within them; odd channels.</summary>
+    private static IEnumerable<(string Name, Node Node)> SliceNodes()
+    {
+        yield return Group(DType.BF16, [32, 56, 56, 256], new Silu());
+        yield return Group(DType.BF16, [16, 64, 64, 320], new Silu());
+        yield return Group(DType.F32, [32, 56, 56, 256], null);
+        yield return ("f32 odd bare", F.GroupNorm(F.Input("x", DType.F32, [4, 9, 9, 15]), 5, channelsLast: true).Node);
+        yield return ("bf16 instance", F.InstanceNorm(F.Input("x", DType.BF16, [8, 32, 32, 64]), channelsLast: true).Output.Node);
+
+        static (string, Node) Group(DType dtype, int[] shape, Activation? activation) => ($"{dtype.Label()} {shape[^1]} in 32", F.GroupNorm(
+            F.Input("x", dtype, new Shape(shape)), 32, F.Input("w", DType.F32, [shape[^1]]), F.Input("b", DType.F32, [shape[^1]]), activation: activation,
+            channelsLast: true).Node);
     }
 
     private static Node Gradient(Node node)

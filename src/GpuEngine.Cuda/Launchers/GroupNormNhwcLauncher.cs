@@ -4,7 +4,7 @@ using GpuEngine.Cuda.Runtime;
 namespace GpuEngine.Cuda.Launchers;
 
 /// <summary>
-/// group_norm and instance_norm (without running statistics) with the channels last, for f32 and bf16: one read where a slice of whole
+/// group_norm and instance_norm with the channels last, for f32 and bf16: one read where a slice of whole
 /// groups fits into the shared memory of a block or a cluster, else two; by name also the naive kernels.
 /// </summary>
 internal static class GroupNormNhwcLauncher

@@ -4,7 +4,7 @@ using GpuEngine.Cuda.Runtime;
 namespace GpuEngine.Cuda.Launchers;
 
 /// <summary>
-/// layer_norm, group_norm, instance_norm (without running statistics) and rms_norm, for f32 and bf16: row_norm.cu and
+/// layer_norm, group_norm, instance_norm and rms_norm, for f32 and bf16: row_norm.cu and
 /// row_norm_backward.cu where a row fits into the registers of a block or a cluster, else, or by name, row_norm_naive.cu.
 /// </summary>
 internal static class RowNormLauncher
@@ -16,9 +16,31 @@ internal static class RowNormLauncher
     {
         var op = (RowNormOp)node.Op;
         var x = node.Inputs[0];
-        if (op is InstanceNormOp { Running: true } || RowNormMacros.Of(op, x, Parameters(op, node, 1, withBias: true)) is not { } macros) return null;
+        if (RowNormMacros.Of(op, x, Parameters(op, node, 1, withBias: true)) is not { } macros) return null;
         var layout = op.Layout(x.Shape);
+        if (op is not InstanceNormOp { Running: true } instance) return Normalise(node, layout, macros, limits);
+        var running = op.Affine ? 3 : 1;
+        if (node.Inputs[running].DType != DType.F32 || node.Inputs[running + 1].DType != DType.F32) return null;
+        var main = Normalise(node, layout, macros, limits);
+        var request = new KernelRequest(ForwardFile, "instance_norm_running")
+        {
+            Defines = [KernelRequest.Define("EPS", (float)op.Eps), KernelRequest.Define("MOMENTUM", (float)instance.Momentum)],
+        };
+        var update = new LaunchStep(
+            request, new LaunchShape(new Dim3((uint)((layout.Parameters + 255) / 256)), new Dim3(256)),
+            [Operand.Out(3), Operand.Out(4), Operand.Out(1), Operand.Out(2), Operand.In(running), Operand.In(running + 1)],
+            [layout.Batch, layout.Parameters, layout.Length]);
+        return new PlannedKernel(node, [.. main.Steps, update])
+        {
+            ScratchBytes = main.ScratchBytes, ExactCost = main.Cost + new Cost(layout.Rows * 2 * sizeof(float), 0, 0),
+        };
+    }
+
+    private static PlannedKernel Normalise(Node node, RowLayout layout, RowNormMacros macros, CudaLimits limits)
+    {
         if (layout.ChannelsLast) return GroupNormNhwcLauncher.Forward(node, layout, macros, limits);
+        var op = (RowNormOp)node.Op;
+        var x = node.Inputs[0];
         var rows = RowShape.Of(layout, x.DType, [x], macros.ParameterBytes, 0);
         if (Naive(limits) || RowTile.Of(rows, limits) is not { } tile) return RowNormNaiveLauncher.Forward(node, layout, macros, limits);
         var affine = op.Affine;

@@ -102,6 +102,30 @@ internal static class KernelSamples
         Samples = [Rows(7, 3), Rows(9, 130), Rows(3, 2052), Rows(2, 9000), Rows(300, 64)],
     };
 
+    /// <summary>Planes of channels, and channels last: whole vectors in a group, parts of one, odd; one block per slice and several.</summary>
+    private static readonly OpSpec GroupNorm = new("group_norm", "with everything that may be fused")
+    {
+        Arguments = [new("input"), new("weight"), new("bias")],
+        Attributes = [new("num_groups", null, ""), new("channels_last", false, "")],
+        Build = call => call.Output(F.GroupNorm(
+            call["input"], call.Integer("num_groups"), call["weight"], call["bias"], activation: new Silu(), channelsLast: call.Flag("channels_last"))),
+        Samples =
+        [
+            Groups(2, 4, 6, 5, 4), Groups(3, 2, 9, 7, 7), Groups(16, 1, 16, 16, 16), Last(4, 2, 5, 6, 32), Last(8, 2, 70, 24), Last(5, 3, 11, 15), Last(16, 1, 20, 20, 16),
+        ],
+    };
+
+    private static OpSample Groups(int groups, params int[] shape) => new()
+    {
+        ["input"] = Sample.Uniform(-1, 3, shape), ["weight"] = Sample.Normal(shape[1]), ["bias"] = Sample.Normal(shape[1]), Attributes = { ["num_groups"] = groups },
+    };
+
+    private static OpSample Last(int groups, params int[] shape) => new()
+    {
+        ["input"] = Sample.Uniform(-1, 3, shape), ["weight"] = Sample.Normal(shape[^1]), ["bias"] = Sample.Normal(shape[^1]),
+        Attributes = { ["num_groups"] = groups, ["channels_last"] = true },
+    };
+
     /// <summary>Rows by a thread, a part of a warp, a warp, blocks of each size, too wide for any; lines across places, held or not.</summary>
     private static readonly OpSpec Softmax = OpCatalog.Find("softmax") with
     {
@@ -218,7 +242,7 @@ internal static class KernelSamples
 
     private static readonly OpSpec[] Forward =
     [
-        BatchNorm, BiasAct, BiasActCounts, PRelu, SRelu, Maxout, CrossEntropy, CrossEntropyWithGradient, LayerNorm, Softmax, LogSoftmax, Adam, Sgd, ClippedStep, OpCatalog.Find("sync_batch_norm_stats"), OpCatalog.Find("sync_batch_norm_sums"), Transpose, Unaligned,
+        BatchNorm, BiasAct, BiasActCounts, PRelu, SRelu, Maxout, CrossEntropy, CrossEntropyWithGradient, LayerNorm, GroupNorm, Softmax, LogSoftmax, Adam, Sgd, ClippedStep, OpCatalog.Find("sync_batch_norm_stats"), OpCatalog.Find("sync_batch_norm_sums"), Transpose, Unaligned,
         OpCatalog.Find("dropout") with { Samples = [new() { ["input"] = Sample.Normal(4099), Attributes = { ["p"] = 0.3, ["seed"] = 7 } }] },
         OpCatalog.Find("clip_grad_norm") with { Samples = [new() { ["grad"] = Sample.Normal(70001), Attributes = { ["max_norm"] = 2.0 } }] },
         .. Activations.All.Where(s => s.Name != "identity").Select(s => s with { Samples = [new() { ["input"] = Sample.Uniform(-9, 9, 1) }, new() { ["input"] = Sample.Normal(4099) }] }),
