@@ -32,7 +32,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) batch_norm_backwar
     __shared__ Coefficients tables[2];  // of the slice that is held and of the one that comes, in turn
     const Layout at(batch, channels, length);
     const u32 blocks = static_cast<u32>(members), own_share = static_cast<u32>(share);
-    const u32 group = blockIdx.x / blocks, rank = blockIdx.x % blocks, groups = gridDim.x / blocks;
+    const u32 distance = static_cast<u32>(turns), group = blockIdx.x / blocks, rank = blockIdx.x % blocks, groups = gridDim.x / blocks;
     const u32 begin = min(rank * own_share, at.positions), end = min(begin + own_share, at.positions);
     const u32 batches = ceil_div(min(static_cast<u32>(resident), end - begin), kChunk), chunks = ceil_div(end - begin, kChunk);
     const float count = Layout::elements(at.positions);
@@ -50,7 +50,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) batch_norm_backwar
     const Parameters initial = parameters(group, threadIdx.x);
     if (threadIdx.x < kSlots) initial.store(tables[0], threadIdx.x);
     __syncthreads();
-    if (turns != 0 && group > 0) gate.wait_turn();
+    if (distance > 0 && group >= distance) gate.wait_turn();
 
     // The slice that is held has the number `next` - groups; at first there is none.
     u32 round = 0;
@@ -121,7 +121,8 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) batch_norm_backwar
         } else {
             if (leads) store(rows + rank * row + 2 * thread, Vec<float, 2>{sum, product});
             if (gate.arrive(blocks)) {
-                if (turns != 0 && round == 0 && group + 1 < groups && thread == 0) Gate::call(gate.counter + kGateWords, blocks);
+                if (distance > 0 && round == 0 && group + distance < groups && thread == 0)
+                    Gate::call(gate.counter + distance * kGateWords, blocks);
                 add_rows(rows, blocks, exchange, sum, product);
                 if (leads) {
                     f.write(dweight, dbias, thread, c, sum, product);

@@ -6,13 +6,13 @@
 // merges the rows in their order, writes the statistics and opens. Then every member applies: first what did not fit, read again from the
 // end (the last part is still in the L2 cache), then what it keeps. While it applies what it keeps, the copies of the next slice go into
 // the places that become free, `kAhead` batches ahead of their moments; so a block loads and stores at the same time, and the blocks
-// of other groups on the same multiprocessor work while this one waits (with `turns` they begin one after the other, so that they do
-// not all wait at once).
+// of other groups on the same multiprocessor work while this one waits (a group begins when the one `turns` before it first
+// arrives, unless that is 0, so that they do not all wait at once).
 //
 // Bytes: x, residual once, y once, 1 bit per element with MASK, and x again for positions beyond `resident`; rows of 8 bytes per member
 // and channel, written and read once. What is in flight lands in shared memory: with two blocks of 256 threads a multiprocessor has up to
-// 128 KB on the way. Registers (bf16, relu, residual, mask), live at most: moments 17 + x 16 + residual 16 + coefficients 12 + addresses and loop
-// 35 = 96 of 128. Dynamic shared memory: resident positions of WIDTH vectors.
+// 128 KB on the way. Registers (bf16, relu, residual, mask), live at most: moments 17 + x 16 + residual 16 + coefficients 12 + addresses
+// and loop 35 = 96 of 128. Dynamic shared memory: resident positions of WIDTH vectors.
 // Results depend on the number of members, and so on the device's size, in the last bits; not on the schedule.
 #include "common/async_copy.cuh"
 #include "common/batch_norm_forward.cuh"
@@ -37,7 +37,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) batch_norm_one_rea
     const Layout at(batch, channels, length);
     const Statistics statistics{mean, invstd, new_mean, new_var, running_mean, running_var};
     const u32 blocks = static_cast<u32>(members), own_share = static_cast<u32>(share);
-    const u32 group = blockIdx.x / blocks, rank = blockIdx.x % blocks, groups = gridDim.x / blocks;
+    const u32 distance = static_cast<u32>(turns), group = blockIdx.x / blocks, rank = blockIdx.x % blocks, groups = gridDim.x / blocks;
     const u32 begin = min(rank * own_share, at.positions), end = min(begin + own_share, at.positions);
     const u32 batches = ceil_div(min(static_cast<u32>(resident), end - begin), kChunk), chunks = ceil_div(end - begin, kChunk);
     const float count = Layout::elements(at.positions);
@@ -47,7 +47,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) batch_norm_one_rea
     Gate gate(counters + group * kGateWords);
     T* const own = held + threadIdx.x * VECTOR;
 
-    if (turns != 0 && group > 0) gate.wait_turn();
+    if (distance > 0 && group >= distance) gate.wait_turn();
 
     // The slice that is held has the number `next` - groups; at first there is none.
     u32 round = 0;
@@ -104,7 +104,8 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) batch_norm_one_rea
         } else {
             if (leads) store(rows + rank * row + 2 * thread, Vec<float, 2>{average, m2});
             if (gate.arrive(blocks)) {
-                if (turns != 0 && round == 0 && group + 1 < groups && thread == 0) Gate::call(gate.counter + kGateWords, blocks);
+                if (distance > 0 && round == 0 && group + distance < groups && thread == 0)
+                    Gate::call(gate.counter + distance * kGateWords, blocks);
                 merge_rows(rows, blocks, own_share, at, exchange, average, m2);
                 if (leads) statistics.write(c, average, m2, count);
                 gate.open();

@@ -188,8 +188,8 @@ struct Coefficients {
 };
 
 // x to y, the residual and the sign bits included, for one batch. All lanes of a warp call; n is 0 where there is nothing.
-DEVICE void apply_batch(T* y, u8* mask, Vector (&v)[BATCH], const Vector (&residual)[BATCH], const Coefficients& f, const Layout& at, u32 channel,
-                        u32 position, int n) {
+DEVICE void apply_batch(T* y, u8* mask, Vector (&v)[BATCH], const Vector (&residual)[BATCH], const Coefficients& f, const Layout& at,
+                        u32 channel, u32 position, int n) {
     u32 bits = 0;
 #pragma unroll
     for (int piece = 0; piece < VECTOR / kSpan; ++piece) {

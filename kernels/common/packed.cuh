@@ -6,8 +6,9 @@
 
 namespace gpuengine {
 
-// The same number, of which the compiler knows nothing. Without it, every address that follows from the thread's number is computed ahead of
-// all loops, and every tensor and position of a batch gets a pointer of its own that is counted up: registers that the data needs. A vector whose elements are used twice would be kept as floats meanwhile.
+// The same number, of which the compiler knows nothing. Without it, every address that follows from the thread's number is computed ahead
+// of all loops, every tensor and position of a batch gets a pointer of its own that is counted up, and a vector whose elements are used
+// twice is kept as floats meanwhile: registers that the data needs.
 DEVICE u32 opaque(u32 value) {
 #ifndef __CUDASIM__
     asm volatile("" : "+r"(value));
@@ -30,16 +31,19 @@ struct Packed {
         return v;
     }
     DEVICE float operator[](int e) const {
-        if (sizeof(T) == 4) return __uint_as_float(word[e]);
         const u32 w = word[e / kPerWord];
-        if (is_same<T, bf16>::value) return __uint_as_float(kPerWord == 2 && e % 2 == 1 ? w & 0xffff0000u : w << 16);
-        return f16_to_float(static_cast<u16>(e % 2 == 1 ? w >> 16 : w));
+        if constexpr (sizeof(T) == 4)
+            return __uint_as_float(w);
+        else if constexpr (is_same<T, bf16>::value)
+            return __uint_as_float(kPerWord == 2 && e % 2 == 1 ? w & 0xffff0000u : w << 16);
+        else
+            return f16_to_float(static_cast<u16>(e % 2 == 1 ? w >> 16 : w));
     }
     // Elements w kPerWord and, if a word has two, the one after it.
     DEVICE void set_word(int w, float first, float second) {
-        if (sizeof(T) == 4) {
+        if constexpr (sizeof(T) == 4) {
             word[w] = __float_as_uint(first);
-        } else if (is_same<T, bf16>::value) {
+        } else if constexpr (is_same<T, bf16>::value) {
             word[w] = kPerWord == 2 ? bf16_pair(first, second) : float_to_bf16(first);
         } else {
             word[w] = float_to_f16(first) | (kPerWord == 2 ? static_cast<u32>(float_to_f16(second)) << 16 : 0);

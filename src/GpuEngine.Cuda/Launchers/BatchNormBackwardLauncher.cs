@@ -65,7 +65,7 @@ internal static class BatchNormBackwardLauncher
             DynamicSharedBytes = BatchNormPlan.DynamicShared(limits, plan.Slices, plan.Blocks),
         };
         Operand[] operands = [.. Outputs(node), Operand.Scratch(), Operand.Counter, .. Inputs(node)];
-        long[] sizes = [.. plan.Slices.Sizes, plan.Members, plan.Share, plan.Resident, plan.TakesTurns(limits) ? 1 : 0];
+        long[] sizes = [.. plan.Slices.Sizes, plan.Members, plan.Share, plan.Resident, plan.Turns(limits)];
         var totals = plan.Members > 1 ? plan.Slices.Channels * Pair : 0;
         var again = 2 * plan.Slices.BytesOf(plan.Again) + (ReadsResidual(op) ? node.Inputs[^1].Type.Bytes : 0);
         var parameters = (plan.Members - 1) * (ChannelBytes(node) + totals);

@@ -44,7 +44,7 @@ internal static class BatchNormEstimate
         // What each block does, over what it would do if nothing were left over.
         var blocks = Math.Max(1, limits.Multiprocessors - limits.Tuned("margin", 0)) * plan.Blocks;
         var balance = (double)plan.Rounds * Math.Min(plan.Share, slices.Positions) * blocks / ((double)slices.Slices * slices.Positions);
-        var gates = plan.Members == 1 ? 0 : plan.TakesTurns(limits) ? plan.Rounds * HiddenGate + Gate : plan.Rounds * Gate;
+        var gates = plan.Members == 1 ? 0 : plan.Turns(limits) > 0 ? plan.Rounds * HiddenGate + Gate : plan.Rounds * Gate;
         return traffic * rows * Math.Max(1, balance) + gates;
     }
 

@@ -7,7 +7,7 @@ namespace GpuEngine.Cuda.Launchers;
 /// the registers of a cluster, else "one_read" (slices in shared memory between the statistics and y) or "two_read", as
 /// <see cref="BatchNormEstimate"/> says; "naive" when asked for. The plan of one_read, and with it the last bits of its results, depends on the device's size; the others do not.
 /// Tuned numbers: "threads", "blocks" (of a multiprocessor), "batch", "width" (vectors of a row of a slice), "held" and "cluster" (small),
-/// "ahead" (batches on their way), "groups", "turns" (0: all groups begin at once) and "margin" (multiprocessors left free; one_read), "piece_blocks" (two_read).
+/// "ahead" (batches on their way), "groups", "turns" (groups that begin at once; 0: all) and "margin" (multiprocessors left free; one_read), "piece_blocks" (two_read).
 /// </summary>
 internal static class BatchNormLauncher
 {
@@ -79,7 +79,7 @@ internal static class BatchNormLauncher
             DynamicSharedBytes = BatchNormPlan.DynamicShared(limits, plan.Slices, plan.Blocks),
         };
         Operand[] operands = [.. Outputs(node), Mask(node), Operand.Scratch(), Operand.Counter, .. Inputs(node)];
-        long[] sizes = [.. plan.Slices.Sizes, plan.Members, plan.Share, plan.Resident, plan.TakesTurns(limits) ? 1 : 0];
+        long[] sizes = [.. plan.Slices.Sizes, plan.Members, plan.Share, plan.Resident, plan.Turns(limits)];
         var statistics = plan.Members * plan.Slices.Channels * 2 * sizeof(float);
         var again = plan.Slices.BytesOf(plan.Again) + statistics + (plan.Members - 1) * ParameterBytes(node);
         return new PlannedKernel(node, new LaunchStep(request, plan.Cooperative(1), operands, sizes))

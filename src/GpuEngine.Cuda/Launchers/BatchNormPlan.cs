@@ -54,8 +54,11 @@ internal sealed record BatchNormPlan(ChannelSlices Slices, long Share, int Membe
 
     private long RowBytes => Members * Slices.Channels * 2 * sizeof(float);
 
-    /// <summary>Whether groups begin one after the other, so that they do not all wait at once.</summary>
-    public bool TakesTurns(CudaLimits limits) => Groups > 1 && Members > 1 && Rounds > 1 && limits.Tuned("turns", 1) != 0;
+    /// <summary>
+    /// A group begins when the one so many before it first arrives at its gate, so that not all wait at once: three turns, in each of which
+    /// there are blocks enough to use all of the memory. 0: all begin at once.
+    /// </summary>
+    public int Turns(CudaLimits limits) => Groups > 1 && Members > 1 && Rounds > 1 ? limits.Tuned("turns", (Groups + 2) / 3) : 0;
 
     /// <summary>Groups of members, all resident.</summary>
     public LaunchShape Cooperative(int tensors) =>
