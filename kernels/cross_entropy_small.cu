@@ -6,14 +6,16 @@
 //   cross_entropy_small_backward        dx from maximum, log_sum and divisor
 //
 // Layout: x [lines, CLASSES] (PLANES 0) or [N, CLASSES, length] (PLANES 1; a line being the classes of one place).
-// Mapping: a tile is THREADS lines, with PLANES of one n. It comes and goes in vectors of VECTOR elements, neighbouring threads side by
-// side; in between thread t has line t. Without PLANES threads of a warp begin at different classes of their lines where they would
+// Mapping: a tile is THREADS lines, with PLANES of one n. It comes (cp.async) and goes in vectors of VECTOR elements, neighbouring threads
+// side by side; in between thread t has line t. Without PLANES threads of a warp begin at different classes of their lines where they would
 // meet in one bank else: at most 2-way conflicts.
 // Bytes per logit (T = bytes of the storage type): forward T, with gradient 2 T, backward 2 T; targets once while there is one tile per
 // block, else twice. The mean's divisor as in cross_entropy.cu: counted before the tile is looked at (cooperative launch).
 // Registers: about 40, and CLASSES where these are at most 32 and therefore stay in registers.
 // Arithmetic in f32, exponentials by the hardware's instruction; the order of the losses' sum depends on the number of blocks.
+#include "common/async_copy.cuh"
 #include "common/cross_entropy.cuh"
+#include "common/packed.cuh"
 
 #ifndef CLASSES
 #define CLASSES 10
@@ -38,8 +40,6 @@ using Index = INDEX_DTYPE;
 
 static_assert(VECTOR * sizeof(T) <= 16, "a vector is one access");
 static_assert(THREADS % kWarpSize == 0 && THREADS % VECTOR == 0, "a block is whole warps, a tile whole vectors");
-
-using Vector = Vec<T, VECTOR>;
 
 constexpr bool kHeld = CLASSES <= 32;  // a thread's line stays in registers
 
@@ -70,7 +70,7 @@ struct Tile {
     DEVICE bool has_thread() const { return static_cast<i32>(threadIdx.x) < lines; }
     DEVICE i64 line() const { return first + threadIdx.x; }
 
-    // Calls with the position in memory and in the tile of this thread's vectors, several at a time on their way.
+    // Calls with the position in memory and in the tile of this thread's vectors.
     template <class Move>
     DEVICE void vectors(Move&& move) const {
         constexpr i32 kRun = THREADS / VECTOR;
@@ -90,13 +90,24 @@ struct Tile {
     }
 };
 
+// Starts to copy the tile; a thread waits for what it copied, a block with a barrier after that for all.
 DEVICE void fetch(const Tile& tile, T* shared, const T* x) {
-    tile.vectors([&](i64 from, i32 to) { store(shared + to, load_once<VECTOR>(x + from)); });
-    tile.rest([&](i64 from, i32 to) { shared[to] = x[from]; });
+    tile.vectors([&](i64 from, i32 to) { async_copy<VECTOR>(shared + to, x + from); });
+    tile.rest([&](i64 from, i32 to) { async_copy<1>(shared + to, x + from); });
+    async_commit();
+}
+
+DEVICE void arrive() {
+    async_wait<0>();
+    __syncthreads();
 }
 
 DEVICE void put_back(const Tile& tile, const T* shared, T* dx) {
-    tile.vectors([&](i64 to, i32 from) { store(dx + to, load<VECTOR>(shared + from)); });
+    tile.vectors([&](i64 to, i32 from) {
+        Packed<T, VECTOR> v;
+        load_packed<false>(v, shared + from);
+        store_packed<false>(dx + to, v);
+    });
     tile.rest([&](i64 to, i32 from) { dx[to] = shared[from]; });
 }
 
@@ -174,7 +185,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) cross_entropy_smal
         const Tile tile(at, lines, length);
         fetch(tile, shared, x);
         const i32 t = tile.has_thread() ? read_class(target, tile.line(), CLASSES) : kIgnored;
-        __syncthreads();
+        arrive();
         if (tile.has_thread()) {
             const Line line(shared);
             const Values values(line);
@@ -232,7 +243,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) cross_entropy_smal
             fetch(tile, shared, x);
             t = tile.has_thread() ? read_class(target, tile.line(), CLASSES) : kIgnored;
         }
-        __syncthreads();
+        arrive();
         if (tile.has_thread()) {
             const Line line(shared);
             const Values values(line);
@@ -272,7 +283,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) cross_entropy_smal
             logarithm = to_float(log_sum[tile.line()]);
             if (REDUCTION == 2) scale = to_float(dloss[tile.line()]);
         }
-        __syncthreads();
+        arrive();
         if (tile.has_thread()) {
             const Line line(shared);
             if (REDUCTION != 2) scale = whole;

@@ -236,7 +236,7 @@ def cross_entropy(n, c):
     else:
         held = -(-c // 128)
         resident = 3 if held > 4 else 4
-        stem, macros, sizes, per_block, shared = "cross_entropy", dict(LANES=32, HELD=held, ALIGNED=int(c % 4 == 0), BLOCKS=resident), (n, c), 8, 0
+        stem, macros, sizes, per_block, shared = "cross_entropy", dict(LANES=32, HELD=held, ALIGNED=int(c % 4 == 0), BLOCKS=resident), (n, c), 8, held * 256 * 16
     blocks = min(-(-n // per_block), 2048)
     together = min(blocks, processors * resident)
     partial, counters = torch.empty(4 * blocks, device="cuda"), torch.zeros(4, dtype=torch.int32, device="cuda")

@@ -31,10 +31,11 @@ constexpr bool kSmooth = SMOOTHING != 0.0f;
 constexpr i32 kIgnored = -1, kInvalid = -2;
 
 // The class that a line is meant to have, or kIgnored, or kInvalid for an index that is no class.
-DEVICE i32 read_class(const INDEX_DTYPE* target, i64 line, i64 classes) {
-    const i64 t = target[line];
+DEVICE i32 as_class(i64 t, i64 classes) {
     return t == IGNORE_INDEX ? kIgnored : t >= 0 && t < classes ? static_cast<i32>(t) : kInvalid;
 }
+
+DEVICE i32 read_class(const INDEX_DTYPE* target, i64 line, i64 classes) { return as_class(target[line], classes); }
 
 // How much a target counts: NaN where it is no class, so that the loss shows it.
 DEVICE float class_weight(i32 target, const DTYPE* weight) {
@@ -71,21 +72,20 @@ DEVICE float sum_of_class_weights(const DTYPE* weight, i64 classes) {
     return block_sum(sum);
 }
 
-// Counters of one launch, 16 bytes of zeros that it leaves as zeros (but for the barrier's, which needs no reset): the grid
-// barrier, the last block, and the count of targets with the blocks that met an invalid one above it.
+// Counters of one launch, 16 bytes of zeros that it leaves as zeros (but for the barrier's, which needs no reset). `targets` has, from
+// the top: 16 bits of blocks that have counted, 16 of those that met an index that is no class, 32 of targets.
 struct LossCounters {
-    u32 barrier, last;
     unsigned long long targets;
+    u32 barrier, last;
 };
-constexpr int kInvalidShift = 40;
+constexpr int kArrivedShift = 48, kInvalidShift = 32;
 
 // What the mean divides by, the same for all threads of the grid, from each thread's share: how many of its targets count, their
-// weight, and whether one is no class. Counts are added as integers, weights by block in order. The launch is cooperative unless it
-// has one block. `partial`: one float per block if WEIGHTED, apart from those of grid_totals, which early blocks write while others still
-// read these.
+// weight, and whether one is no class. Counts meet in one atomic, which is the barrier too; weights are added by block in order. The
+// launch is cooperative unless it has one block. `partial`: one float per block if WEIGHTED, apart from those of grid_totals, which early
+// blocks write while others still read these.
 DEVICE float grid_divisor(i32 targets, float weights, bool invalid, float* partial, LossCounters* counters) {
-    const bool any = __syncthreads_or(invalid) != 0;
-    if (WEIGHTED) {
+    if (WEIGHTED) {  // the weight of an index that is no class is NaN
         weights = block_sum(weights);
         if (gridDim.x == 1) return weights;
         if (threadIdx.x == 0) partial[blockIdx.x] = weights;
@@ -94,42 +94,55 @@ DEVICE float grid_divisor(i32 targets, float weights, bool invalid, float* parti
         for (u32 b = threadIdx.x; b < gridDim.x; b += blockDim.x) weights += partial[b];
         return block_sum(weights);
     }
+    const bool any = __syncthreads_or(invalid) != 0;
     targets = block_sum(targets);
     if (gridDim.x == 1) return any ? quiet_nan() : static_cast<float>(targets);
-    if (threadIdx.x == 0) {
-        atomicAdd(&counters->targets, static_cast<unsigned long long>(targets) + (any ? 1ull << kInvalidShift : 0));
-    }
-    grid_sync(&counters->barrier);
     __shared__ unsigned long long all;
-    if (threadIdx.x == 0) all = *static_cast<const volatile unsigned long long*>(&counters->targets);
+    if (threadIdx.x == 0) {
+#ifdef __CUDASIM__
+        cudasim_grid_barrier_used();
+#endif
+        const unsigned long long own = 1ull << kArrivedShift | static_cast<unsigned long long>(any) << kInvalidShift | static_cast<u32>(targets);
+        unsigned long long seen = atomicAdd(&counters->targets, own) + own;
+        while (seen >> kArrivedShift != gridDim.x) {
+            spin();
+            seen = *static_cast<const volatile unsigned long long*>(&counters->targets);
+        }
+        all = seen;
+    }
     __syncthreads();
-    return all >> kInvalidShift ? quiet_nan() : static_cast<float>(all);
+    return (all >> kInvalidShift & 0xffffu) != 0 ? quiet_nan() : static_cast<float>(static_cast<u32>(all));
+}
+
+struct LossTotals {
+    float losses, weights;
+    i32 correct;
+    DEVICE LossTotals operator+(const LossTotals& o) const { return LossTotals{losses + o.losses, weights + o.weights, correct + o.correct}; }
+};
+DEVICE LossTotals shuffle_xor(const LossTotals& v, int mask) {
+    return LossTotals{shuffle_xor(v.losses, mask), shuffle_xor(v.weights, mask), shuffle_xor(v.correct, mask)};
 }
 
 // Sums over the grid, in thread 0 of the block that ends last (true there and only there): the threads of a block as a tree, the
-// blocks as 32 or more interleaved sequences. `partial`: three words per block.
+// blocks as many interleaved sequences. `partial`: three words per block.
 DEVICE bool grid_totals(float& losses, float& weights, i32& correct, float* partial, u32* last) {
-    losses = block_sum(losses);
-    weights = block_sum(weights);
-    correct = block_sum(correct);
-    if (gridDim.x == 1) return threadIdx.x == 0;
+    LossTotals total = block_reduce(LossTotals{losses, weights, correct}, Sum(), LossTotals{0.0f, 0.0f, 0});
     const u32 blocks = gridDim.x;
-    if (threadIdx.x == 0) {
-        partial[blockIdx.x] = losses;
-        partial[blocks + blockIdx.x] = weights;
-        partial[2 * blocks + blockIdx.x] = __int_as_float(correct);
+    if (blocks > 1) {
+        if (threadIdx.x == 0) {
+            partial[blockIdx.x] = total.losses;
+            partial[blocks + blockIdx.x] = total.weights;
+            partial[2 * blocks + blockIdx.x] = __int_as_float(total.correct);
+        }
+        if (!is_last_block(last)) return false;
+        total = LossTotals{0.0f, 0.0f, 0};
+        for (u32 b = threadIdx.x; b < blocks; b += blockDim.x)
+            total = total + LossTotals{partial[b], partial[blocks + b], __float_as_int(partial[2 * blocks + b])};
+        total = block_reduce(total, Sum(), LossTotals{0.0f, 0.0f, 0});
     }
-    if (!is_last_block(last)) return false;
-    losses = weights = 0.0f;
-    correct = 0;
-    for (u32 b = threadIdx.x; b < blocks; b += blockDim.x) {
-        losses += partial[b];
-        weights += partial[blocks + b];
-        correct += __float_as_int(partial[2 * blocks + b]);
-    }
-    losses = block_sum(losses);
-    weights = block_sum(weights);
-    correct = block_sum(correct);
+    losses = total.losses;
+    weights = total.weights;
+    correct = total.correct;
     return threadIdx.x == 0;
 }
 

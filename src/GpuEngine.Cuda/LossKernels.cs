@@ -48,8 +48,8 @@ internal static class LossKernels
     [
         .. Stored.SelectMany(dtype => new[]
         {
-            Shape(dtype, "warp", 32, 256, 8, 3), Shape(dtype, "quarter", 8, 256, 4, 4), Shape(dtype, "block", 256, 256, 8, 3, Define("WHOLE", 0), Define("KEEP", 1)),
-            Shape(dtype, "two_read", 512, 512, 8, 1, Define("WHOLE", 0)), Shape(dtype, "odd classes", 64, 256, 2, 5, Define("ALIGNED", 0)),
+            Shape(dtype, "warp", 32, 256, 8, 3), Shape(dtype, "quarter", 8, 256, 4, 4), Shape(dtype, "block", 1024, 1024, 4, 1, Define("STAGES", 2)),
+            Shape(dtype, "two_read", 256, 256, 8, 3, Define("WHOLE", 0)), Shape(dtype, "odd classes", 64, 256, 2, 5, Define("ALIGNED", 0)),
         }),
         Shape(DType.F32, "weighted smooth", 32, 256, 4, 4, Define("WEIGHTED", 1), ("SMOOTHING", "0.1f"), ("INDEX_DTYPE", "i32")),
         Shape(DType.F32, "sum", 32, 256, 1, 6, Define("REDUCTION", 1)),

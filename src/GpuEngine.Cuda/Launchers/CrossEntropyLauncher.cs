@@ -91,8 +91,8 @@ internal sealed record CrossEntropyCall(Node Node, CrossEntropyOp Op, CrossEntro
         }
     }
 
-    /// <summary>Bytes of the kernels' LossCounters.</summary>
-    public int CounterBytes => Pass == CrossEntropyPass.Backward ? 0 : 16;
+    /// <summary>Words of the kernels' LossCounters; those that have none do not count.</summary>
+    public int CounterCount => 4;
 
     /// <summary>Scratch: three words per block for the totals and one for the divisor.</summary>
     public long ScratchBytes(long blocks) => Pass == CrossEntropyPass.Backward ? 0 : 4 * sizeof(float) * blocks;

@@ -39,7 +39,7 @@ internal static class CrossEntropyNaive
                 return new PlannedKernel(call.Node, Forward(Operand.Out(0), Operand.Out(1), Operand.Out(2), Operand.Out(3), Operand.None))
                 {
                     ScratchBytes = call.ScratchBytes(blocks),
-                    CounterCount = (call.CounterBytes) / sizeof(uint),
+                    CounterCount = call.CounterCount,
                     ExactCost = cost + again,
                 };
             case CrossEntropyPass.Backward:
@@ -58,7 +58,7 @@ internal static class CrossEntropyNaive
         return new PlannedKernel(call.Node, Forward(Operand.Out(0), maximum, logSum, divisor, Operand.Out(2)), backward)
         {
             ScratchBytes = divisorAt + 16,
-            CounterCount = (call.CounterBytes) / sizeof(uint),
+            CounterCount = call.CounterCount,
             ExactCost = cost + again + new Cost(call.X.Type.Bytes + call.Target.Type.Bytes + between, between, 0),
         };
     }

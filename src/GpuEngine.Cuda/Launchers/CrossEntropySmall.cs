@@ -53,7 +53,7 @@ internal static class CrossEntropySmall
         return new PlannedKernel(call.Node, new LaunchStep(request, shape, call.Operands, [tiles, call.Lines, call.Length]))
         {
             ScratchBytes = call.ScratchBytes(blocks),
-            CounterCount = (call.CounterBytes) / sizeof(uint),
+            CounterCount = call.CounterCount,
             ExactCost = call.Node.Op.Cost(call.Node) + call.Overhead(blocks, targets),
         };
     }
