@@ -43,8 +43,8 @@ public class BatchNormTrafficTests(DeviceUnderTest under) : IClassFixture<Device
     {
         CudaUnderTest.RequireSimulator();
         var forward = BatchNormKernelTests.Forward([4096, 32], false, "relu+", DType.F32);
-        var kernel = (PlannedKernel)BatchNormLauncher.Forward(forward, BatchNormKernelTests.Limits("one_read", "shared=40 groups=1 width=8"))!;
-        // Chunks of 128 rows, as many as fit: half of the tensor in all.
+        var kernel = (PlannedKernel)BatchNormLauncher.Forward(forward, BatchNormKernelTests.Limits("one_read", "shared=40 groups=1 width=8 threads=256 batch=4 blocks=2"))!;
+        // Two chunks of 128 rows in each of 8 blocks: half of the tensor.
         Assert.Equal(256, kernel.Steps[0].Sizes[^2]);
         Check(kernel, forward.Op.Cost(forward).Bytes + forward.Inputs[0].Type.Bytes / 2);
     }
