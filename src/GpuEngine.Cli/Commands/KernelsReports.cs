@@ -55,7 +55,8 @@ internal static class KernelsReports
             Output.Json(
                 new JsonObject
                 {
-                    ["device"] = device?.Name, ["ptx_gate"] = missing ?? "sm_80, sm_90",
+                    ["device"] = device?.Name,
+                    ["ptx_gate"] = missing ?? "sm_80, sm_90",
                     ["kernels"] = new JsonArray([.. results.Select(r => (JsonNode)new JsonObject
                     {
                         ["file"] = r.Kernel.File, ["entry"] = r.Kernel.Entry, ["variant"] = r.Variant.Name, ["ok"] = r.Passed, ["seconds"] = r.Seconds, ["log"] = r.Log,
@@ -158,7 +159,10 @@ internal static class KernelsReports
 
     private static JsonObject ToJson(CatalogKernel k) => new()
     {
-        ["file"] = k.File, ["entry"] = k.Entry, ["summary"] = k.Summary, ["ops"] = new JsonArray([.. Ops(k).Select(o => (JsonNode)o)]),
+        ["file"] = k.File,
+        ["entry"] = k.Entry,
+        ["summary"] = k.Summary,
+        ["ops"] = new JsonArray([.. Ops(k).Select(o => (JsonNode)o)]),
         ["dtypes"] = new JsonArray([.. k.DTypes.Select(d => (JsonNode)d.Label())]),
         ["variants"] = new JsonArray([.. k.Variants.Select(v => (JsonNode)new JsonObject
         {

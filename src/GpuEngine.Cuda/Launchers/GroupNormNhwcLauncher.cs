@@ -97,7 +97,8 @@ internal static class GroupNormNhwcLauncher
         var partial = PartialBytes(layout, partialRows);
         return new PlannedKernel(node, [.. steps, RowNormLauncher.Finish(partialRows, layout.Parameters, 2, macros.Defines, gradients)])
         {
-            ScratchBytes = partial, ExactCost = cost + new Cost(partial, partial, 0),
+            ScratchBytes = partial,
+            ExactCost = cost + new Cost(partial, partial, 0),
         };
     }
 
@@ -143,6 +144,7 @@ internal static class GroupNormNhwcLauncher
 
     private static KernelRequest Request(string file, string entry, RowNormMacros macros, SliceTile tile) => new(file, entry)
     {
-        Defines = [.. macros.Defines.Where(m => m.Item1 is not ("PARAM_ALIGNED" or "CENTRED")), .. tile.Defines], FastMath = macros.FastMath,
+        Defines = [.. macros.Defines.Where(m => m.Item1 is not ("PARAM_ALIGNED" or "CENTRED")), .. tile.Defines],
+        FastMath = macros.FastMath,
     };
 }

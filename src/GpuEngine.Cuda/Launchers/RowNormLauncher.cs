@@ -32,7 +32,8 @@ internal static class RowNormLauncher
             [layout.Batch, layout.Parameters, layout.Length]);
         return new PlannedKernel(node, [.. main.Steps, update])
         {
-            ScratchBytes = main.ScratchBytes, ExactCost = main.Cost + new Cost(layout.Rows * 2 * sizeof(float), 0, 0),
+            ScratchBytes = main.ScratchBytes,
+            ExactCost = main.Cost + new Cost(layout.Rows * 2 * sizeof(float), 0, 0),
         };
     }
 
@@ -46,7 +47,9 @@ internal static class RowNormLauncher
         var affine = op.Affine;
         var request = new KernelRequest(ForwardFile, "row_norm_forward")
         {
-            Defines = [.. macros.Defines, .. tile.Defines(rows)], DynamicSharedBytes = tile.AskedSharedBytes, FastMath = macros.FastMath,
+            Defines = [.. macros.Defines, .. tile.Defines(rows)],
+            DynamicSharedBytes = tile.AskedSharedBytes,
+            FastMath = macros.FastMath,
         };
         var step = new LaunchStep(
             request, tile.Shape,
@@ -72,7 +75,9 @@ internal static class RowNormLauncher
         if (Naive(limits) || RowTile.Of(rows, limits) is not { } tile) return RowNormNaiveLauncher.Backward(node, layout, macros, limits);
         var request = new KernelRequest(BackwardFile, "row_norm_backward")
         {
-            Defines = [.. macros.Defines, .. tile.Defines(rows)], DynamicSharedBytes = tile.AskedSharedBytes, FastMath = macros.FastMath,
+            Defines = [.. macros.Defines, .. tile.Defines(rows)],
+            DynamicSharedBytes = tile.AskedSharedBytes,
+            FastMath = macros.FastMath,
         };
         var main = new LaunchStep(
             request, tile.Shape,

@@ -153,7 +153,13 @@ internal sealed record RowTile
                     var (units, held) = (CeilDiv(rows.Units, lanes * cluster / team), CeilDiv(rows.Vectors, team));
                     var tile = new RowTile
                     {
-                        Vector = rows.Vector, Threads = threads, Lanes = lanes, Cluster = cluster, Team = team, Units = (int)Math.Min(units, 1000), Held = (int)Math.Min(held, 1000),
+                        Vector = rows.Vector,
+                        Threads = threads,
+                        Lanes = lanes,
+                        Cluster = cluster,
+                        Team = team,
+                        Units = (int)Math.Min(units, 1000),
+                        Held = (int)Math.Min(held, 1000),
                     };
                     if (units * held <= 16 && tile.Registers(rows) <= Math.Min(RegistersPerMultiprocessor / threads, 200)) yield return tile;
                 }

@@ -114,7 +114,9 @@ internal sealed record SliceTile(SliceShape Of)
         var most = CeilDiv(shape.Positions, best.Lanes * 8L);
         return best.Told(limits) with
         {
-            Blocks = 3, Chunk = limits.Tuned("chunk", shape.Tensors == 1 ? 8 : 4), Parts = limits.Tuned("parts", (int)Math.Clamp(wanted, 1, Math.Min(most, 4096))),
+            Blocks = 3,
+            Chunk = limits.Tuned("chunk", shape.Tensors == 1 ? 8 : 4),
+            Parts = limits.Tuned("parts", (int)Math.Clamp(wanted, 1, Math.Min(most, 4096))),
         };
     }
 

@@ -117,12 +117,17 @@ internal static class KernelSamples
 
     private static OpSample Groups(int groups, params int[] shape) => new()
     {
-        ["input"] = Sample.Uniform(-1, 3, shape), ["weight"] = Sample.Normal(shape[1]), ["bias"] = Sample.Normal(shape[1]), Attributes = { ["num_groups"] = groups },
+        ["input"] = Sample.Uniform(-1, 3, shape),
+        ["weight"] = Sample.Normal(shape[1]),
+        ["bias"] = Sample.Normal(shape[1]),
+        Attributes = { ["num_groups"] = groups },
     };
 
     private static OpSample Last(int groups, params int[] shape) => new()
     {
-        ["input"] = Sample.Uniform(-1, 3, shape), ["weight"] = Sample.Normal(shape[^1]), ["bias"] = Sample.Normal(shape[^1]),
+        ["input"] = Sample.Uniform(-1, 3, shape),
+        ["weight"] = Sample.Normal(shape[^1]),
+        ["bias"] = Sample.Normal(shape[^1]),
         Attributes = { ["num_groups"] = groups, ["channels_last"] = true },
     };
 

@@ -20,7 +20,8 @@ internal static class NormKernelPair
     /// <summary>Few multiprocessors, so that blocks take several sets of rows; numbers like "lanes=64 stages=1".</summary>
     public static CudaLimits Limits(string tuning, string? variant = null) => new()
     {
-        Multiprocessors = 2, Variant = variant,
+        Multiprocessors = 2,
+        Variant = variant,
         Tuning = tuning.Split(' ', StringSplitOptions.RemoveEmptyEntries).ToDictionary(t => t.Split('=')[0], t => int.Parse(t.Split('=')[1], null)),
     };
 
