@@ -4,7 +4,7 @@ using GpuEngine.Cuda.Runtime;
 
 namespace GpuEngine.Cuda.Launchers;
 
-/// <summary>How blocks and threads share [N, C, length] (kernels/common/channels.cuh).</summary>
+/// <summary>How blocks and threads share [N, C, length] .</summary>
 internal sealed record ChannelTile(bool Planes, long Batch, long Channels, long Length, int Vector, int Groups, int Threads, int Held)
 {
     /// <summary>Independent blocks that keep any device busy.</summary>
