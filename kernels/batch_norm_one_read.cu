@@ -102,7 +102,8 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) batch_norm_one_rea
                 statistics.update_running(c, average, m2, count);
             }
         } else {
-            if (leads) store(rows + rank * row + 2 * thread, Vec<float, 2>{average, m2});
+            // Slots beyond the channels as well: whoever merges reads whole rows.
+            if (thread < kSlots) store(rows + rank * row + 2 * thread, Vec<float, 2>{average, m2});
             if (gate.arrive(blocks)) {
                 if (distance > 0 && round == 0 && group + distance < groups && thread == 0)
                     Gate::call(gate.counter + distance * kGateWords, blocks);

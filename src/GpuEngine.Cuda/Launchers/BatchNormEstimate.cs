@@ -30,7 +30,7 @@ internal static class BatchNormEstimate
 
     /// <summary>
     /// Where a residual is read or its gradient written, the variant that reads once moves its bytes at about 2.1 TB/s and the one that reads
-    /// twice at 3.4 (bench/FACTS.md): its phases do not overlap, and the one that applies has a third stream.
+    /// twice at 3.4 (bench/FACTS.md).
     /// </summary>
     private const double WithResidual = 1.65;
 

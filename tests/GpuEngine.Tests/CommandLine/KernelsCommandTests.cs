@@ -28,6 +28,17 @@ public class KernelsCommandTests
     public void An_unknown_name_is_one_sentence_with_the_nearest(string command) =>
         Gpuengine.Run("kernels", command, "row_nrom").IsUserError("'row_nrom'", "Did you mean 'row_norm'?");
 
+    // Six channels in a slice of eight: blocks that share a slice read whole rows of partial moments, the empty places too.
+    [Fact]
+    public void Check_proves_batch_norm_in_every_variant()
+    {
+        CudaUnderTest.RequireSimulator();
+        var environment = new Dictionary<string, string> { [Simulator.PathVariable] = CudaUnderTest.SimulatorFile! };
+        var run = Gpuengine.Run(environment, "kernels", "check", "batch_norm", "--device", "sim", "--dtype", "f32", "--seeds", "1");
+        Assert.True(run.ExitCode == 0, run.Output + run.Error);
+        Assert.Contains("one_read", run.Output);
+    }
+
     [Fact]
     public void Check_finds_a_wrong_formula_and_a_race_in_an_edited_file()
     {
