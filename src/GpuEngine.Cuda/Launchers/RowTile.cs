@@ -24,7 +24,7 @@ internal sealed record RowTile
     private const int WantedUnderWay = 64 * 1024;
 
     /// <summary>Threads on a multiprocessor below which the arithmetic of one does not hide behind the others'.</summary>
-    private const double WantedThreads = 640;
+    private const double WantedThreads = 512;
 
     /// <summary>Partial sums up to here stay in the second-level cache and cost next to nothing.</summary>
     private const int SmallPartialBytes = 1 << 20;
@@ -197,7 +197,9 @@ internal sealed record RowTile
             + Math.Max(0, Math.Log2(128 / side))
             + 0.9 * (inWarp ? Math.Max(0, Math.Log2(bytes / WantedBytes)) : Math.Abs(Math.Log2(bytes / WantedBytes)))
             + (inWarp ? 0.1 * Math.Log2(32.0 / Lanes) : 1) + (Lanes > 512 ? 1 : 0)
-            + 1.5 * Math.Max(0, Math.Log2(WantedThreads * Registers(rows) / RegistersPerMultiprocessor)) + 0.1 * (Units - 1)
+            + 1.5 * Math.Max(0, Math.Log2(WantedThreads / (FittingByRegisters(rows) * Threads)))
+            // A block alone waits for its own reductions.
+            + (FittingByRegisters(rows) == 1 ? 1.2 : 0) + 0.1 * (Units - 1)
             + (Cluster > 1 ? 1 + 1.5 * Math.Log2(Cluster) : 0)
             + 1.5 * Math.Max(0, Math.Log2(limits.Multiprocessors * 512 / (rows.Rows * all)));
     }
