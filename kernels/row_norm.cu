@@ -49,30 +49,31 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) row_norm_forward(
     __shared__ Part parts[Exchange<Part>::kEntries];
     const Place place;
     Exchange<Part> exchange(parts);
-    RowParameters<P> parameters(weight, bias, ahead + STAGES * ROWS * kVectors * THREADS * VECTOR);
+    const i64 first_parameter = place.first_parameter(groups, units * vectors * VECTOR);
+    RowParameters<P> parameters(weight + first_parameter, bias + first_parameter, ahead + STAGES * ROWS * kVectors * THREADS * VECTOR);
     const i64 stride = place.stride(), row_length = units * vectors * VECTOR;
     const float length = static_cast<float>(row_length);
     const auto row_at = [&](i64 base, int r) { return base + r * kSlots + place.slot; };
     const auto staged = [&](int stage, int r, int j) { return ahead + (((stage * ROWS + r) * kVectors + j) * THREADS + threadIdx.x) * VECTOR; };
 
     Row held[ROWS][kVectors];
-    const auto fetch = [&](i64 base, int stage) {  // stage < 0: into registers
+    const auto fetch = [&](i64 base, int stage) {  // into registers where there are no stages
 #pragma unroll
         for (int r = 0; r < ROWS; ++r) {
             const i64 row = row_at(base, r);
             const T* const from = x + row * row_length;
 #pragma unroll
             for (int j = 0; j < kVectors; ++j) {
-                if (stage < 0) held[r][j] = Row::zero();
+                if (STAGES == 0) held[r][j] = Row::zero();
                 if (row >= rows || !place.has(j / HELD, j % HELD, units, vectors)) continue;
                 const T* const address = from + place.offset(j / HELD, j % HELD, vectors);
-                if (stage < 0) load_packed<true>(held[r][j], address);
+                if constexpr (STAGES == 0) load_packed<true>(held[r][j], address);
                 else async_copy<VECTOR>(staged(stage, r, j), address);
             }
         }
-        if (stage >= 0) async_commit();
+        if (STAGES > 0) async_commit();
     };
-    if constexpr (STAGES == 0) fetch(place.start(), -1);
+    if constexpr (STAGES == 0) fetch(place.start(), 0);
     for (int s = 0; s < STAGES; ++s) fetch(place.start() + s * stride, s);
     parameters.keep(place, vectors);
     exchange.begin();
@@ -97,7 +98,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) row_norm_forward(
             }
         }
 #pragma unroll
-        for (int r = 0; r < ROWS; ++r) parameters.read_units(place, r, row_at(base, r) % groups * units, units, row_at(base, r) < rows);
+        for (int r = 0; r < ROWS; ++r) parameters.read_units(place, r, static_cast<u32>(row_at(base, r)) % static_cast<u32>(groups) * units, units, row_at(base, r) < rows);
         Part own[ROWS];
 #pragma unroll
         for (int r = 0; r < ROWS; ++r) {

@@ -8,8 +8,9 @@
 //
 // Mapping and copies ahead as in row_norm.cu. With ELEMENTS each thread adds up the parameters of its own columns in registers over all
 // the rows that its block takes; at its end the block adds its rows' slots through shared memory, GATHER neighbouring blocks (a cluster,
-// each with rows of its own) do so through each other's shared memory, and one row of partial sums is written per cluster. Else the sums of
-// a unit are complete with its row: they are written per row (and warp of a team).
+// each with rows of its own) do so through each other's shared memory, and one row of partial sums is written per cluster. GROUPED slots have
+// one group each and write their sums as they are. Without ELEMENTS the sums of a unit are complete with its row: they are written per row
+// (and warp of a team).
 //
 // Bytes per element (S = bytes of the storage type): 3 S, beside weight once per block and 16 per row for its statistics (8 per warp of a row)
 // and the partial sums: 8 per parameter written and read, per cluster (ELEMENTS) or sample.
@@ -66,7 +67,8 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) row_norm_backward(
     __shared__ RowSums parts[Exchange<RowSums>::kEntries];
     const Place place;
     Exchange<RowSums> exchange(parts);
-    RowParameters<P> parameters(weight, bias, ahead + STAGES * 2 * ROWS * kVectors * THREADS * VECTOR);
+    const i64 first_parameter = place.first_parameter(groups, units * vectors * VECTOR);
+    RowParameters<P> parameters(weight + first_parameter, bias + first_parameter, ahead + STAGES * 2 * ROWS * kVectors * THREADS * VECTOR);
     const i64 stride = place.stride(), row_length = units * vectors * VECTOR;
     const float share = 1.0f / static_cast<float>(row_length);
     const auto row_at = [&](i64 base, int r) { return base + r * kSlots + place.slot; };
@@ -75,16 +77,16 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) row_norm_backward(
     };
 
     Row held_dy[ROWS][kVectors], held_x[ROWS][kVectors];
-    const auto fetch = [&](i64 base, int stage) {  // stage < 0: into registers
+    const auto fetch = [&](i64 base, int stage) {  // into registers where there are no stages
 #pragma unroll
         for (int r = 0; r < ROWS; ++r) {
             const i64 row = row_at(base, r);
 #pragma unroll
             for (int j = 0; j < kVectors; ++j) {
-                if (stage < 0) held_dy[r][j] = held_x[r][j] = Row::zero();
+                if (STAGES == 0) held_dy[r][j] = held_x[r][j] = Row::zero();
                 if (row >= rows || !place.has(j / HELD, j % HELD, units, vectors)) continue;
                 const i64 at = row * row_length + place.offset(j / HELD, j % HELD, vectors);
-                if (stage < 0) {
+                if constexpr (STAGES == 0) {
                     load_packed<true>(held_dy[r][j], dy + at);
                     load_packed<true>(held_x[r][j], x + at);
                 } else {
@@ -93,7 +95,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) row_norm_backward(
                 }
             }
         }
-        if (stage >= 0) async_commit();
+        if (STAGES > 0) async_commit();
     };
     // The statistics of the next rows: the first lane of a row's warps reads them one turn ahead.
     float next_mean[ROWS], next_scale[ROWS];
@@ -106,7 +108,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) row_norm_backward(
         }
     };
     fetch_statistics(place.start());
-    if constexpr (STAGES == 0) fetch(place.start(), -1);
+    if constexpr (STAGES == 0) fetch(place.start(), 0);
     for (int s = 0; s < STAGES; ++s) fetch(place.start() + s * stride, s);
     parameters.keep(place, vectors);
     exchange.begin();
@@ -123,12 +125,13 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) row_norm_backward(
 
     int stage = 0;
     for (i64 base = place.start(); base < rows; base += stride) {
-        float middle[ROWS], scale[ROWS];
+        float middle[ROWS], scale[ROWS], origin[ROWS];  // origin: xhat of 0
 #pragma unroll
         for (int r = 0; r < ROWS; ++r) {
             middle[r] = CENTRED ? __shfl_sync(kFullMask, next_mean[r], 0, kRowWidth) : 0.0f;
             scale[r] = __shfl_sync(kFullMask, next_scale[r], 0, kRowWidth);
-            parameters.read_units(place, r, row_at(base, r) % groups * units, units, row_at(base, r) < rows);
+            origin[r] = -middle[r] * scale[r];
+            parameters.read_units(place, r, static_cast<u32>(row_at(base, r)) % static_cast<u32>(groups) * units, units, row_at(base, r) < rows);
         }
         fetch_statistics(base + stride);
         if constexpr (STAGES > 0) {
@@ -144,6 +147,10 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) row_norm_backward(
                 }
             }
         }
+        // In f32 the difference keeps digits of a small deviation from a large mean; in bf16 x has none.
+        const auto xhat_of = [&](int r, int j, int e) {
+            return sizeof(T) == 4 ? (held_x[r][j][e] - middle[r]) * scale[r] : held_x[r][j][e] * scale[r] + origin[r];
+        };
         RowSums own[ROWS];
         float unit_dz[ROWS][UNITS], unit_dz_xhat[ROWS][UNITS];
 #pragma unroll
@@ -163,7 +170,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) row_norm_backward(
                 if (row_at(base, r) >= rows) continue;
                 const auto weight_of = [&](int e) { return !AFFINE ? 1.0f : ELEMENTS ? w[e] : parameters.unit_weight[r][k]; };
                 const auto gradient = [&](int e) {
-                    const float xhat = (held_x[r][j][e] - middle[r]) * scale[r];
+                    const float xhat = xhat_of(r, j, e);
                     const float shift = !WITH_BIAS ? 0.0f : ELEMENTS ? b[e] : parameters.unit_bias[r][k];
                     const float z = !AFFINE ? xhat : WITH_BIAS ? xhat * weight_of(e) + shift : xhat * weight_of(e);
                     return held_dy[r][j][e] * CompiledActivation::derivative(z);
@@ -174,7 +181,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) row_norm_backward(
                 float g_sum = 0.0f, g_xhat_sum = 0.0f;
 #pragma unroll
                 for (int e = 0; e < VECTOR; ++e) {
-                    const float wt = weight_of(e), dz = held_dy[r][j][e], dz_xhat = dz * ((held_x[r][j][e] - middle[r]) * scale[r]);
+                    const float wt = weight_of(e), dz = held_dy[r][j][e], dz_xhat = dz * xhat_of(r, j, e);
                     if (kColumnSums) {
                         dweight[kColumnSums ? h : 0][e] += dz_xhat;
                         if (CENTRED) dbias[kColumnSums && CENTRED ? h : 0][e] += dz;
@@ -205,6 +212,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) row_norm_backward(
 #pragma unroll
             for (int r = 0; r < ROWS; ++r) {
                 const i64 row = row_at(base, r);
+                const u32 sample = static_cast<u32>(row) / static_cast<u32>(groups), group = static_cast<u32>(row) - sample * static_cast<u32>(groups);
 #pragma unroll
                 for (int k = 0; k < UNITS; ++k) {
                     const float wt = kUnitSums ? parameters.unit_weight[r][k] : 1.0f;
@@ -213,7 +221,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) row_norm_backward(
                     if (!kUnitSums) continue;
                     const float dz = warp_sum<kTeamWidth>(unit_dz[r][k]), dz_xhat = warp_sum<kTeamWidth>(unit_dz_xhat[r][k]);
                     if (row >= rows || place.member % kTeamWidth != 0 || place.unit(k) >= units) continue;
-                    float* const to = partial + (row / groups * parts_of_team + place.member / kTeamWidth) * kSums * all + row % groups * units + place.unit(k);
+                    float* const to = partial + (sample * parts_of_team + place.member / kTeamWidth) * kSums * all + group * units + place.unit(k);
                     to[0] = dz_xhat;
                     if (CENTRED) to[all] = dz;
                 }
@@ -250,11 +258,11 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) row_norm_backward(
             for (int r = 0; r < ROWS; ++r) {
                 const i64 at = row_at(base, r), next = row_at(base + stride, r);
                 if (at >= rows) continue;
-                const float mean_g = own[r].g * share, mean_g_xhat = own[r].g_xhat * share;
+                const float offset_g = own[r].g * share * scale[r], factor = own[r].g_xhat * share * scale[r];
                 const auto result = [&](int e) {
-                    const float xhat = (held_x[r][j][e] - middle[r]) * scale[r];
+                    const float xhat = xhat_of(r, j, e);
                     const float wt = !AFFINE ? 1.0f : ELEMENTS ? w[e] : parameters.unit_weight[r][k];
-                    return (held_dy[r][j][e] * wt - xhat * mean_g_xhat - mean_g) * scale[r];
+                    return held_dy[r][j][e] * wt * scale[r] - (xhat * factor + offset_g);
                 };
                 Row out;
 #pragma unroll
@@ -274,14 +282,16 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) row_norm_backward(
     if constexpr (kColumnSums) {
         constexpr int copies = LANES < kWarpSize ? THREADS / kWarpSize : kSlots;
         const i64 columns = vectors * VECTOR;
+        // Where the sums of a slot go that does not share its columns with others of the block.
+        const i64 slot = static_cast<i64>(blockIdx.x / CLUSTER) * kSlots + place.slot, all = GROUPED ? groups * columns : columns;
+        float* const to = partial + (GROUPED ? slot / groups : slot) * kSums * all + first_parameter;
         const auto which = [&](int s, int h) -> const Vec<float, VECTOR>& { return s == 0 ? dweight[h] : dbias[CENTRED ? h : 0]; };
-        if constexpr (copies == 1 && GATHER == 1) {
-            float* const to = partial + static_cast<i64>(blockIdx.x / CLUSTER) * kSums * columns;
+        if constexpr (GROUPED || (copies == 1 && GATHER == 1)) {
 #pragma unroll
             for (int h = 0; h < HELD; ++h) {
                 if (!place.has(0, h, 1, vectors)) continue;
 #pragma unroll
-                for (int s = 0; s < kSums; ++s) store(to + s * columns + place.vector(h) * VECTOR, which(s, h));
+                for (int s = 0; s < kSums; ++s) store(to + s * all + place.vector(h) * VECTOR, which(s, h));
             }
             return;
         }

@@ -43,6 +43,9 @@
 #ifndef ELEMENTS
 #define ELEMENTS 1
 #endif
+#ifndef GROUPED  // with ELEMENTS: rows take the parameters of `groups` groups in turn; every slot of a block stays with one of them
+#define GROUPED 0
+#endif
 #ifndef STAGES  // sets of rows that are copied ahead into shared memory; 0: the next one is loaded as the registers become free
 #define STAGES 0
 #endif
@@ -60,6 +63,7 @@ constexpr int kVectors = UNITS * HELD;  // of a thread, in one row
 
 static_assert(THREADS % LANES == 0 && THREADS % kWarpSize == 0, "a block is whole rows and whole warps");
 static_assert((LANES & (LANES - 1)) == 0 || LANES % kWarpSize == 0, "a row is a power of two of lanes or whole warps");
+static_assert(!GROUPED || (ELEMENTS && ROWS == 1 && CLUSTER == 1), "a slot has one group");
 static_assert(CLUSTER == 1 || LANES == THREADS, "a cluster shares one row");
 static_assert(kLanes % TEAM == 0 && ((TEAM & (TEAM - 1)) == 0 || TEAM % kWarpSize == 0), "as for rows");
 
@@ -78,6 +82,10 @@ struct Place {
     // The first row of this block's cluster, and the rows that all of them take before it takes its next ones.
     DEVICE i64 start() const { return static_cast<i64>(blockIdx.x / CLUSTER) * kSlots * ROWS; }
     DEVICE i64 stride() const { return static_cast<i64>(gridDim.x / CLUSTER) * kSlots * ROWS; }
+    // Where the parameters of the slot's rows start: rows are dealt so that all have the same group (GROUPED), or that of no group.
+    DEVICE i64 first_parameter(i64 groups, i64 length) const {
+        return GROUPED ? static_cast<u32>(start() + slot) % static_cast<u32>(groups) * length : 0;
+    }
     DEVICE int unit(int k) const { return team + k * kTeams; }
     DEVICE i64 vector(int h) const { return member + h * TEAM; }
     // Whether the thread has vector h of its unit k.

@@ -90,7 +90,7 @@ internal static class RowNormLauncher
         var cost = node.Op.Cost(node) + ParameterReads(rows, tile, layout, passes: 2)
             + new Cost((tile.RowWarps - 1) * layout.Rows * (op.Centred ? 2 : 1) * sizeof(float), 0, 0);
         if (!op.Affine) return new PlannedKernel(node, main) { ExactCost = cost };
-        var partialRows = rows.Elements ? tile.PartialRows : layout.Batch * tile.TeamWarps;
+        var partialRows = rows.Elements ? tile.PartialRows(rows) : layout.Batch * tile.TeamWarps;
         var finish = Finish(partialRows, layout.Parameters, sums, macros.Defines, Operand.Out(1), Operand.Out(2, op.Centred));
         var partial = partialRows * sums * layout.Parameters * sizeof(float);
         return new PlannedKernel(node, main, finish) { ScratchBytes = partial, ExactCost = cost + new Cost(partial, partial, 0) };
@@ -118,6 +118,8 @@ internal static class RowNormLauncher
     private static Cost ParameterReads(RowShape rows, RowTile tile, RowLayout layout, int passes)
     {
         var once = (long)layout.Parameters * rows.ParameterBytes;
+        // Of a row.
+        var own = once / rows.Groups;
         var clusters = tile.Grid / tile.Cluster;
         var sets = (layout.Rows + (tile.Slots * tile.Rows) - 1) / (tile.Slots * tile.Rows);
         var times = tile.Parameters switch
@@ -126,7 +128,7 @@ internal static class RowNormLauncher
             2 => clusters,
             _ => passes * sets * tile.Slots,
         };
-        var bytes = rows.Elements ? times * once : layout.Rows * rows.Units * tile.TeamWarps * rows.ParameterBytes;
+        var bytes = rows.Elements ? times * own : layout.Rows * rows.Units * tile.TeamWarps * rows.ParameterBytes;
         return new Cost(bytes - once, 0, 0);
     }
 }

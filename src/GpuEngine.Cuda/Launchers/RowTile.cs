@@ -24,7 +24,7 @@ internal sealed record RowTile
     private const int WantedUnderWay = 64 * 1024;
 
     /// <summary>Threads on a multiprocessor below which the arithmetic of one does not hide behind the others'.</summary>
-    private const double WantedThreads = 640;
+    private const double WantedThreads = 512;
 
     /// <summary>Partial sums up to here stay in the second-level cache and cost next to nothing.</summary>
     private const int SmallPartialBytes = 1 << 20;
@@ -96,7 +96,7 @@ internal sealed record RowTile
     };
 
     /// <summary>Rows of partial sums of a kernel that adds up columns.</summary>
-    public int PartialRows => Grid / (Cluster * Gather);
+    public long PartialRows(RowShape rows) => rows.Groups > 1 ? (long)Grid * Slots / rows.Groups : Grid / (Cluster * Gather);
 
     /// <summary>The constants of the mapping.</summary>
     public (string, string)[] Defines(RowShape rows)
@@ -109,7 +109,7 @@ internal sealed record RowTile
             KernelRequest.Define("ROWS", Rows), KernelRequest.Define("UNITS", Units), KernelRequest.Define("HELD", Held),
             KernelRequest.Define("RAGGED", vectors == rows.Vectors ? 0 : 1), KernelRequest.Define("RAGGED_UNITS", (long)teams * Units == rows.Units ? 0 : 1),
             KernelRequest.Define("ELEMENTS", rows.Elements ? 1 : 0), KernelRequest.Define("STAGES", Stages), KernelRequest.Define("PARAMS", Parameters),
-            KernelRequest.Define("GATHER", Gather),
+            KernelRequest.Define("GATHER", Gather), KernelRequest.Define("GROUPED", rows.Groups > 1 ? 1 : 0),
         ];
     }
 
@@ -142,6 +142,7 @@ internal sealed record RowTile
         {
             foreach (var lanes in Widths(Math.Min(limits.ThreadsPerBlock, 1024)))
             {
+                if (cluster > 1 && rows.Groups > 1) continue;
                 if ((wantedLanes > 0 && lanes != wantedLanes) || (wantedCluster > 0 && cluster != wantedCluster)) continue;
                 // Several rows of a block side by side make it wide enough to be worth starting.
                 var threads = cluster > 1 || lanes >= 128 ? lanes : 256 / lanes * lanes;
@@ -202,7 +203,9 @@ internal sealed record RowTile
             + Math.Max(0, Math.Log2(128 / side))
             + 0.9 * (inWarp ? Math.Max(0, Math.Log2(bytes / WantedBytes)) : Math.Abs(Math.Log2(bytes / WantedBytes)))
             + (inWarp ? 0.1 * Math.Log2(32.0 / Lanes) : 1) + (Lanes > 512 ? 1 : 0)
-            + 1.5 * Math.Max(0, Math.Log2(WantedThreads * Registers(rows) / RegistersPerMultiprocessor)) + 0.1 * (Units - 1)
+            + 1.5 * Math.Max(0, Math.Log2(WantedThreads / (FittingByRegisters(rows) * Threads)))
+            // A block alone waits for its own reductions.
+            + (FittingByRegisters(rows) == 1 ? 1.2 : 0) + 0.1 * (Units - 1)
             + (Cluster > 1 ? 1 + 1.5 * Math.Log2(Cluster) : 0)
             + 1.5 * Math.Max(0, Math.Log2(limits.Multiprocessors * 512 / (rows.Rows * all)));
     }
@@ -211,7 +214,7 @@ internal sealed record RowTile
     private RowTile Furnished(RowShape rows, CudaLimits limits)
     {
         var tile = this;
-        if (Lanes <= 32)
+        if (Lanes <= 32 && rows.Groups == 1)
         {
             // Several rows of a thread stand for what one has too few bytes of.
             var side = (int)Math.Clamp(WantedBytes / (VectorsHeld * Vector * rows.ElementSize), 1, 4);
@@ -223,8 +226,8 @@ internal sealed record RowTile
         var most = limits.SharedBytesPerBlockOptIn - 2048;
         var kept = tile.KeptBytes(rows);
         var shared = kept * tile.Lanes;
-        var place = kept == 0 ? 0 : kept <= 64 && (tile with { Parameters = 1 }).Registers(rows) <= 112 ? 1 : shared <= most ? 2 : 0;
-        tile = tile with { Parameters = limits.Tuned("params", place) };
+        var place = kept == 0 ? 0 : kept <= 64 && (tile with { Parameters = 1 }).Registers(rows) <= 112 ? 1 : shared <= most && rows.Groups == 1 ? 2 : 0;
+        tile = tile with { Parameters = rows.Groups == 1 ? limits.Tuned("params", place) : place };
         if (tile.Parameters != 2) shared = 0;
 
         // One set of rows ahead where a row takes a block; warps of their own rows are out of step by themselves.
@@ -243,7 +246,7 @@ internal sealed record RowTile
     {
         var gather = 1;
         var bytes = (double)blocks * rows.SumsPerElement * rows.Columns * sizeof(float);
-        if (bytes <= SmallPartialBytes || Cluster > 1 || !limits.SupportsClusters) return gather;
+        if (bytes <= SmallPartialBytes || Cluster > 1 || rows.Groups > 1 || !limits.SupportsClusters) return gather;
         if (rows.FinishBytes(this, gathered: true) > limits.SharedBytesPerBlockOptIn - 2048) return gather;
         var moved = 3.0 * rows.Rows * rows.Columns * rows.ElementSize;
         while (gather < 8 && 2 * gather <= blocks && 2 * bytes / gather > 0.04 * moved) gather *= 2;
@@ -271,10 +274,17 @@ internal sealed record RowTile
         chosen = limits.Tuned("blocks", chosen);
         var most = Math.Max(1, limits.Multiprocessors * chosen / Cluster);
         var clusters = (int)Math.Min(sets, most);
-        var gather = limits.Tuned("gather", Gathered(rows, limits, clusters));
+        var gather = rows.Groups > 1 ? 1 : limits.Tuned("gather", Gathered(rows, limits, clusters));
         if (gather > 1) shared = Math.Max(shared, rows.FinishBytes(this, gathered: true));
         // A block without rows of its own only helps to add up; one too many would run after all others.
         clusters = (clusters < most ? clusters + gather - 1 : clusters) / gather * gather;
+        if (rows.Groups > 1)
+        {
+            // Every turn of the grid must be whole samples, so that a slot stays with its group.
+            var turn = rows.Groups / (int)BigInteger.GreatestCommonDivisor(rows.Groups, Slots);
+            clusters = (clusters + turn - 1) / turn * turn;
+        }
+
         return this with { Blocks = Math.Min(fit, chosen), Grid = clusters * Cluster, SharedBytes = shared, Gather = gather };
     }
 }
@@ -292,6 +302,9 @@ internal sealed record RowTile
 internal sealed record RowShape(
     long Rows, long Units, long Vectors, int Vector, int ElementSize, bool Elements, int Tensors, int ParameterBytes, int Sums)
 {
+    /// <summary>Where elements have parameters: rows take those of so many groups in turn.</summary>
+    public int Groups { get; init; } = 1;
+
     public int SumsPerElement => Elements ? Sums : 0;
 
     public int SumsPerUnit => Elements ? 0 : Sums;
@@ -300,18 +313,20 @@ internal sealed record RowShape(
 
     public static RowShape Of(RowLayout layout, DType dtype, IEnumerable<Tensor> accessed, int parameterBytes, int sums)
     {
-        // With several groups a row's elements have the parameters of its group: units of one element each.
-        var elements = layout is { Inner: 1, Groups: 1 };
+        var elements = layout.Inner == 1;
         var extent = elements ? layout.Length : layout.Inner;
         Tensor[] tensors = [.. accessed];
         var vector = VectorWidth.Dividing(dtype, extent, tensors);
-        return new RowShape(layout.Rows, elements ? 1 : layout.Units, extent / vector, vector, dtype.Size(), elements, tensors.Length, parameterBytes, sums);
+        return new RowShape(layout.Rows, elements ? 1 : layout.Units, extent / vector, vector, dtype.Size(), elements, tensors.Length, parameterBytes, sums)
+        {
+            Groups = elements ? layout.Groups : 1,
+        };
     }
 
     /// <summary>Shared memory in which the slots of a block, or gathered blocks, add up their sums.</summary>
     public int FinishBytes(RowTile tile, bool gathered)
     {
         var copies = tile.Lanes < 32 ? tile.Threads / 32 : tile.Slots;
-        return SumsPerElement == 0 || tile.Cluster > 1 || (copies == 1 && !gathered) ? 0 : (int)(copies * SumsPerElement * Columns * sizeof(float));
+        return SumsPerElement == 0 || Groups > 1 || tile.Cluster > 1 || (copies == 1 && !gathered) ? 0 : (int)(copies * SumsPerElement * Columns * sizeof(float));
     }
 }

@@ -20,6 +20,7 @@ public class NormTrafficTests(DeviceUnderTest under) : IClassFixture<DeviceUnder
         { "layer", [4096, 128], 0, "one_read", "blocks=1", 1 }, { "layer", [1024, 512], 0, "one_read", "blocks=1 params=2", 1 },
         { "layer", [768, 1024], 0, "one_read", "blocks=1 lanes=128 stages=2", 1 }, { "rms", [300, 4096], 0, "one_read", "blocks=1", 1 },
         { "layer", [300, 2048], 0, "one_read", "blocks=1 cluster=2 lanes=128", 1 }, { "layer", [600, 1024], 0, "one_read", "blocks=2 lanes=128 gather=4", 1 },
+        { "group", [8192, 256], 8, "one_read", "", 1 },
         { "group", [8, 16, 32, 32], 4, "one_read", "", 1 }, { "group", [8, 16, 64, 64], 2, "one_read", "cluster=2", 1 },
         { "group last", [8, 32, 32, 64], 16, "one_read", "cluster=2 columns=8", 1 }, { "group last", [2, 64, 64, 80], 8, "one_read", "cluster=8", 1 },
         { "group last", [4, 64, 64, 64], 16, "two_read", "parts=4", 2 }, { "instance last", [8, 16, 16, 64], 0, "one_read", "cluster=1", 1 },
@@ -58,6 +59,7 @@ public class NormTrafficTests(DeviceUnderTest under) : IClassFixture<DeviceUnder
     [InlineData("layer", new[] { 13, 520 }, 0, "one_read", "lanes=64 stages=2 blocks=1")]
     [InlineData("layer", new[] { 12, 1030 }, 0, "one_read", "lanes=128 cluster=2 stages=1")]
     [InlineData("layer", new[] { 21, 260 }, 0, "one_read", "lanes=64 gather=2 blocks=2")]
+    [InlineData("group", new[] { 30, 24 }, 3, "one_read", "")]
     [InlineData("group", new[] { 3, 6, 10, 10 }, 2, "one_read", "")]
     [InlineData("group last", new[] { 2, 9, 8, 24 }, 4, "one_read", "cluster=2 threads=128")]
     [InlineData("group last", new[] { 2, 9, 8, 20 }, 4, "two_read", "parts=2")]

@@ -28,8 +28,10 @@ public class RowNormKernelTests(DeviceUnderTest under) : IClassFixture<DeviceUnd
         // A row across blocks.
         { "layer", [7, 2048], 1, "cluster=2 lanes=128" }, { "layer", [5, 2052], 1, "cluster=4 lanes=128 stages=1" }, { "rms", [3, 8192], 1, "cluster=8 lanes=256 stages=2" },
         { "layer", [2, 20000], 1, "" },
+        // Groups of [N, C]: whose turn it is among the slots of the blocks.
+        { "group", [9, 38], 2, "" }, { "group", [90, 64], 8, "blocks=1" }, { "group", [50, 21], 7, "" }, { "group", [7, 2048], 2, "stages=1" }, { "group", [40, 96], 3, "lanes=8" },
         // Units: less than a vector, part of a warp, a warp, several warps, across blocks; more units than teams, ragged ones.
-        { "group", [9, 38], 2, "" }, { "group", [40, 64], 8, "" }, { "group", [6, 12, 5], 3, "" }, { "group", [20, 6, 4, 4], 3, "rows=2" }, { "group", [9, 24, 8, 8], 3, "" }, { "group", [3, 10, 7, 7], 2, "" },
+        { "group", [6, 12, 5], 3, "" }, { "group", [20, 6, 4, 4], 3, "rows=2" }, { "group", [9, 24, 8, 8], 3, "" }, { "group", [3, 10, 7, 7], 2, "" },
         { "group", [3, 6, 40, 40], 2, "" }, { "group", [3, 6, 40, 40], 2, "stages=0" }, { "group", [2, 10, 33, 36], 2, "cluster=2" },
         { "group", [2, 4, 64, 64], 1, "cluster=2 lanes=512" }, { "instance", [4, 5, 30, 30], 0, "" }, { "instance", [2, 2, 64, 66], 0, "cluster=2" },
     };
