@@ -6,7 +6,7 @@
 // Mapping: first the pieces of the gradients, a block at a time; a grid barrier; every block adds the pieces' squares in order and gets
 // the same factor; then the step, one vector per thread, grid-stride from the last vector to the first, because the gradients that were
 // read last are what the cache still has. A block's first parameters and states are on their way across the barrier, and so are the
-// step's scalars (f64, one thread).
+// step's scalars (f64, one or two threads).
 // Bytes per element with P = G = S = f32: adam 32, sgd 16 or 24: the gradients twice, of which the cache serves up to its size.
 // Gradients are read for keeping, all else for using once.
 // Registers: about 48, with VECTOR 8 (all bf16) about 56; BLOCKS 4 bounds them to 64, and the grid is that many blocks per multiprocessor. No result depends on how many blocks there are.
@@ -98,10 +98,8 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) clipped_step(
     typename GroupArena<0>::Batch batch0;
     if (last0 >= 0) arena0.load_batch(last0, batch0);
     __shared__ StepScalars scalars[ARENAS];
-    if (threadIdx.x == 0) {
-        scalars[0] = RULE<0>::scalars(as_double(lr[0]), static_cast<double>(step[0]));
-        if (ARENAS > 1) scalars[ARENAS - 1] = RULE<1>::scalars(as_double(lr[0]), static_cast<double>(step[0]));
-    }
+    make_scalars<RULE<0>>(scalars[0], lr, step);
+    if (ARENAS > 1) make_scalars<RULE<1>>(scalars[ARENAS - 1], lr, step);
     if (gridDim.x > 1) {
         grid_sync(counter);
     } else {
@@ -114,7 +112,8 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) clipped_step(
         factor[0] = result.factor;
         finite[0] = result.is_finite();
     }
-    step_backwards(arena0, last0, batch0, scalars[0], result.factor);
+    const StepScalars scalars0 = scalars[0];
+    step_backwards(arena0, last0, batch0, scalars0, result.factor);
     if (ARENAS > 1) {
         S* const state1[3] = {state10, state11, state12};
         const S* const old_state1[3] = {old_state10, old_state11, old_state12};
@@ -122,6 +121,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) clipped_step(
         const i64 last1 = arena1.vectors() - 1 - global_thread();
         typename GroupArena<1>::Batch batch1;
         if (last1 >= 0) arena1.load_batch(last1, batch1);
-        step_backwards(arena1, last1, batch1, scalars[ARENAS - 1], result.factor);
+        const StepScalars scalars1 = scalars[ARENAS - 1];
+        step_backwards(arena1, last1, batch1, scalars1, result.factor);
     }
 }

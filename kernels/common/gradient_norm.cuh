@@ -3,8 +3,8 @@
 // Squares are added in f64: those of f32 gradients cannot overflow it.
 #pragma once
 #include "math.cuh"
+#include "packed.cuh"
 #include "reduce.cuh"
-#include "vector.cuh"
 
 #ifndef MAX_NORM
 #define MAX_NORM 1.0f
@@ -66,22 +66,23 @@ template <int Width, int Threads, class G>
 DEVICE double piece_square(const GradientPiece<G>& piece) {
     constexpr int kFlight = 4;
     const i64 vectors = piece.count / Width;
-    double sum = 0.0;
+    double sum = 0.0, odd = 0.0;
     for (i64 base = threadIdx.x; base < vectors; base += kFlight * Threads) {
-        Vec<G, Width> v[kFlight];
+        Packed<G, Width> v[kFlight];
 #pragma unroll
         for (int k = 0; k < kFlight; ++k) {
-            if (base + k * Threads < vectors) v[k] = load<Width>(piece.grad + (base + k * Threads) * Width);
+            v[k] = Packed<G, Width>::zero();
+            if (base + k * Threads < vectors) load_packed<false>(v[k], piece.grad + (base + k * Threads) * Width);
         }
+        // Two sums: the addition of f64 takes longer than a load's share of the time.
 #pragma unroll
         for (int k = 0; k < kFlight; ++k) {
-            if (base + k * Threads >= vectors) continue;
 #pragma unroll
-            for (int e = 0; e < Width; ++e) sum += square_of(to_float(v[k][e]));
+            for (int e = 0; e < Width; ++e) (e % 2 == 0 ? sum : odd) += square_of(v[k][e]);
         }
     }
     for (i64 i = vectors * Width + threadIdx.x; i < piece.count; i += Threads) sum += square_of(to_float(piece.grad[i]));
-    return block_sum(sum);
+    return block_sum(sum + odd);
 }
 
 // The sums of squares of this block's pieces, each where its number says.

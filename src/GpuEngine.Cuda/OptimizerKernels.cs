@@ -58,7 +58,7 @@ internal static class OptimizerKernels
             new($"{rule} bf16 clipped",
             [
                 .. start.Where(d => d != Clipped), gradient, ("PARAM_DTYPE", "bf16"), ("STATE_DTYPE", "bf16"),
-                KernelRequest.Define("VECTOR", 8), KernelRequest.Define("BLOCKS", 4), Clipped,
+                KernelRequest.Define("VECTOR", 8), KernelRequest.Define("BLOCKS", 4), ("APPROX", "1"), Clipped,
             ]),
         ];
     }
