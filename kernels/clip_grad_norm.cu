@@ -15,21 +15,25 @@
 #ifndef DTYPE
 #define DTYPE float
 #endif
-#ifndef VECTOR
-#define VECTOR 4
+#ifndef DTYPE_1  // of the second gradient
+#define DTYPE_1 DTYPE
+#endif
+#ifndef VECTORED  // whether gradients begin at multiples of 16 bytes
+#define VECTORED 1
 #endif
 
 using namespace gpuengine;
 
 using T = DTYPE;
+using U = DTYPE_1;
 
 constexpr int kThreads = 256;
 
 // `partial` holds one f64 per piece.
 extern "C" __global__ void __launch_bounds__(kThreads) clip_grad_norm(
     float* norm, float* factor, u8* finite, double* segment_squares, u8* segment_finite, double* partial, u32* counter, const T* grad0,
-    const T* grad1, i64 count0, i64 count1, i64 length, i64 pieces) {
-    write_piece_squares<VECTOR, kThreads>(partial, grad0, grad1, count0, count1, length, pieces);
+    const U* grad1, i64 count0, i64 count1, i64 length, i64 pieces) {
+    write_piece_squares<VECTORED != 0, kThreads>(partial, grad0, grad1, count0, count1, length, pieces);
     if (!is_last_block(counter)) return;
     const NormOfGradients result = norm_of_pieces(partial, pieces);
     write_segments(segment_squares, segment_finite, partial, threadIdx.x, kThreads);

@@ -1,6 +1,6 @@
 // One step of an optimizer over a flat arena of parameters; the rules are in common/optimizer_rules.cuh. Learning rate, step and clip
-// factor are read from device memory: a replayed graph never holds an old one. One thread per block derives the step's scalars in f64
-// while the block's first vectors are on their way.
+// factor are read from device memory: a replayed graph never holds an old one. One or two threads per block derive the step's scalars in
+// f64 while the block's first vectors are on their way.
 //
 //   optimizer_step_0 ... 3   rules with so many states
 //
@@ -9,7 +9,9 @@
 // Bytes per element with P = G = S = f32: adam 28, sgd 12 or 20, rmsprop 20 (+ 8 each for centered and momentum), adagrad 20. Masters and
 // states in f32, gradients and the copy that the network reads in bf16: adam 28 again, all bf16: 14.
 // Registers: adam about 40, with VECTOR 8 (all bf16) 24 for the results + 8 on their way + about 24, bounded to 64 by BLOCKS 4.
-// Arithmetic in f32 whatever the storage types of parameters P, gradients G and states S.
+// Arithmetic in f32 whatever the storage types of parameters P, gradients G and states S. Parameters in bf16 take roots and quotients by
+// the hardware's approximate instructions (APPROX): exact ones are 40 instructions per element, more than 14 bytes leave time for, and
+// their last digits are lost in the rounding.
 #include "common/optimizer_rules.cuh"
 
 #ifndef PARAM_DTYPE
@@ -75,9 +77,10 @@ DEVICE void run(P* param, S* const (&state)[3], bf16* copy, const P* old_param, 
         typename Arena<Rule, 0, VECTOR, P, G, S, bf16>::Batch first;
         if (global_thread() < arena.vectors()) arena.load_batch(global_thread(), first);
         __shared__ StepScalars shared;
-        if (threadIdx.x == 0) shared = Rule::scalars(as_double(lr[0]), static_cast<double>(step[0]));
+        make_scalars<Rule>(shared, lr, step);
         __syncthreads();
-        step_arena(arena, shared, first, CLIPPED ? clip[0] : 1.0f);
+        const StepScalars scalars = shared;
+        step_arena(arena, scalars, first, CLIPPED ? clip[0] : 1.0f);
     }
 }
 

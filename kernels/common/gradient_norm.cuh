@@ -3,8 +3,8 @@
 // Squares are added in f64: those of f32 gradients cannot overflow it.
 #pragma once
 #include "math.cuh"
+#include "packed.cuh"
 #include "reduce.cuh"
-#include "vector.cuh"
 
 #ifndef MAX_NORM
 #define MAX_NORM 1.0f
@@ -32,15 +32,13 @@ __constant__ i32 segment_pieces[SEGMENTS + 1] = {SEGMENT_PIECES};
 DEVICE double square_of(float x) { return static_cast<double>(x) * static_cast<double>(x); }
 
 // One piece of the gradients: neighbouring elements of one arena.
-template <class G>
 struct GradientPiece {
-    const G* grad;
-    i64 count;
+    int arena;
+    i64 begin, count;
 };
 
 // Where piece number `index` of `length` elements is (the last of a segment or an arena may be shorter).
-template <class G>
-DEVICE GradientPiece<G> find_piece(i64 index, i64 length, const G* grad0, i64 count0, const G* grad1, i64 count1) {
+DEVICE GradientPiece find_piece(i64 index, i64 length, i64 count0, i64 count1) {
 #if SEGMENTS
     int low = 0, high = SEGMENTS;  // the last segment whose first piece is not behind
     while (high - low > 1) {
@@ -52,43 +50,44 @@ DEVICE GradientPiece<G> find_piece(i64 index, i64 length, const G* grad0, i64 co
         }
     }
     const i64 begin = segment_starts[low] + (index - segment_pieces[low]) * length, end = min(begin + length, segment_starts[low + 1]);
-    return GradientPiece<G>{begin < count0 ? grad0 + begin : grad1 + (begin - count0), end - begin};
+    return GradientPiece{begin < count0 ? 0 : 1, begin < count0 ? begin : begin - count0, end - begin};
 #else
-    const i64 pieces0 = ceil_div(count0, length);
-    if (index < pieces0) return GradientPiece<G>{grad0 + index * length, min(length, count0 - index * length)};
-    const i64 begin = (index - pieces0) * length;
-    return GradientPiece<G>{grad1 + begin, min(length, count1 - begin)};
+    const i64 pieces0 = ceil_div(count0, length), begin = (index < pieces0 ? index : index - pieces0) * length;
+    return GradientPiece{index < pieces0 ? 0 : 1, begin, min(length, (index < pieces0 ? count0 : count1) - begin)};
 #endif
 }
 
 // Sum of squares of a piece, in all threads of the block: four vectors of each on their way.
 template <int Width, int Threads, class G>
-DEVICE double piece_square(const GradientPiece<G>& piece) {
+DEVICE double piece_square(const G* grad, i64 count) {
     constexpr int kFlight = 4;
-    const i64 vectors = piece.count / Width;
-    double sum = 0.0;
+    const i64 vectors = count / Width;
+    double sum = 0.0, odd = 0.0;
     for (i64 base = threadIdx.x; base < vectors; base += kFlight * Threads) {
-        Vec<G, Width> v[kFlight];
+        Packed<G, Width> v[kFlight];
 #pragma unroll
         for (int k = 0; k < kFlight; ++k) {
-            if (base + k * Threads < vectors) v[k] = load<Width>(piece.grad + (base + k * Threads) * Width);
+            v[k] = Packed<G, Width>::zero();
+            if (base + k * Threads < vectors) load_packed<false>(v[k], grad + (base + k * Threads) * Width);
         }
+        // Two sums: the addition of f64 takes longer than a load's share of the time.
 #pragma unroll
         for (int k = 0; k < kFlight; ++k) {
-            if (base + k * Threads >= vectors) continue;
 #pragma unroll
-            for (int e = 0; e < Width; ++e) sum += square_of(to_float(v[k][e]));
+            for (int e = 0; e < Width; ++e) (e % 2 == 0 ? sum : odd) += square_of(v[k][e]);
         }
     }
-    for (i64 i = vectors * Width + threadIdx.x; i < piece.count; i += Threads) sum += square_of(to_float(piece.grad[i]));
-    return block_sum(sum);
+    for (i64 i = vectors * Width + threadIdx.x; i < count; i += Threads) sum += square_of(to_float(grad[i]));
+    return block_sum(sum + odd);
 }
 
-// The sums of squares of this block's pieces, each where its number says.
-template <int Width, int Threads, class G>
-DEVICE void write_piece_squares(double* partial, const G* grad0, const G* grad1, i64 count0, i64 count1, i64 length, i64 pieces) {
+// The sums of squares of this block's pieces, each where its number says. Vectored: whether addresses are multiples of 16.
+template <bool Vectored, int Threads, class G0, class G1>
+DEVICE void write_piece_squares(double* partial, const G0* grad0, const G1* grad1, i64 count0, i64 count1, i64 length, i64 pieces) {
     for (i64 p = blockIdx.x; p < pieces; p += gridDim.x) {
-        const double sum = piece_square<Width, Threads>(find_piece(p, length, grad0, count0, grad1, count1));
+        const GradientPiece piece = find_piece(p, length, count0, count1);
+        const double sum = piece.arena == 0 ? piece_square<(Vectored ? kVectorWidth<G0> : 1), Threads>(grad0 + piece.begin, piece.count)
+                                            : piece_square<(Vectored ? kVectorWidth<G1> : 1), Threads>(grad1 + piece.begin, piece.count);
         if (threadIdx.x == 0) partial[p] = sum;
     }
 }

@@ -9,7 +9,8 @@
 // with g = +-grad clip + decay p. Their options are compile-time constants; doubles, which become floats where the decomposition makes
 // them floats.
 #pragma once
-#include "vector.cuh"
+#include "math.cuh"
+#include "packed.cuh"
 
 #ifndef CLIPPED
 #define CLIPPED 0
@@ -68,6 +69,9 @@
 #ifndef COPY  // the new parameters once more, in bf16
 #define COPY 0
 #endif
+#ifndef APPROX  // roots and quotients by the hardware's instructions: an error of 2^-22 where results are rounded to bf16
+#define APPROX 0
+#endif
 #ifndef STREAM  // loads and stores that do not displace what the cache keeps
 #define STREAM 0
 #endif
@@ -79,9 +83,19 @@ struct StepScalars {
     float rate;         // what multiplies the step
     float keep;         // 1 - lr decay, for decoupled decay
     float correction1;  // 1 - beta1^t
-    float correction2;  // 1 - beta2^t, or its root
+    float correction2;  // 1 - beta2^t, or its root; if APPROX one over it
     i32 first;          // no step was done before
 };
+
+// base^exponent in f64, in as many steps as the exponent has bits: pow would take a block longer than its first loads.
+DEVICE double power(double base, i64 exponent) {
+    double result = 1.0;
+    for (; exponent > 0; exponent >>= 1) {
+        if (exponent & 1) result *= base;
+        base *= base;
+    }
+    return result;
+}
 
 DEVICE double as_double(double x) { return x; }
 DEVICE double as_double(float x) { return x; }
@@ -100,18 +114,28 @@ DEVICE float step_gradient(float grad, float param, float clip, bool decayed) {
     return g;
 }
 
-DEVICE float step_root(float x) { return EPS_INSIDE ? sqrtf(x + static_cast<float>(EPS)) : sqrtf(x) + static_cast<float>(EPS); }
+DEVICE float root_of(float x) { return APPROX ? sqrt_approx(x) : sqrtf(x); }
+DEVICE float quotient(float a, float b) { return APPROX ? __fdividef(a, b) : a / b; }
+DEVICE float step_root(float x) { return EPS_INSIDE ? root_of(x + static_cast<float>(EPS)) : root_of(x) + static_cast<float>(EPS); }
 
 template <int Group>
 struct Adam {
     static constexpr int kStates = AMSGRAD ? 3 : 2;
     static constexpr bool kDecayed = !DECOUPLED;
-    DEVICE static StepScalars scalars(double lr, double step) {
-        const double correction1 = 1.0 - pow(static_cast<double>(BETA1), step + 1.0), correction2 = 1.0 - pow(static_cast<double>(BETA2), step + 1.0);
-        const double rate = STORE_CORRECTED ? lr : lr / correction1;
-        const double second = STORE_CORRECTED || EPS_INSIDE ? correction2 : sqrt(correction2);
-        return StepScalars{static_cast<float>(rate), static_cast<float>(1.0 - lr * kDecay<Group>), static_cast<float>(correction1), static_cast<float>(second), 0};
+    // The two corrections are made by two threads.
+    static constexpr int kParts = 2;
+    DEVICE static void scalars(int part, StepScalars& s, double lr, i64 step) {
+        const double correction = 1.0 - power(part == 0 ? static_cast<double>(BETA1) : static_cast<double>(BETA2), step + 1);
+        if (part == 0) {
+            s.rate = static_cast<float>(STORE_CORRECTED ? lr : lr / correction);
+            s.keep = static_cast<float>(1.0 - lr * kDecay<Group>);
+            s.correction1 = static_cast<float>(correction);
+        } else {
+            const double second = STORE_CORRECTED || EPS_INSIDE ? correction : sqrt(correction);
+            s.correction2 = static_cast<float>(APPROX ? 1.0 / second : second);
+        }
     }
+    DEVICE static float corrected(const StepScalars& s, float v) { return APPROX ? v * s.correction2 : v / s.correction2; }
     DEVICE static void update(const StepScalars& s, float& p, float g, float* state) {
         if (DECOUPLED) p *= s.keep;
         float& m = state[0];
@@ -120,8 +144,8 @@ struct Adam {
         v = v * static_cast<float>(BETA2) + g * static_cast<float>(1.0 - BETA2) * g;
         if (STORE_CORRECTED) {
             m /= s.correction1;
-            v /= s.correction2;
-            p -= m * s.rate / sqrtf(v + static_cast<float>(EPS));
+            v = corrected(s, v);
+            p -= quotient(m * s.rate, root_of(v + static_cast<float>(EPS)));
             return;
         }
         float largest = v;
@@ -130,9 +154,9 @@ struct Adam {
             largest = before > v || before != before ? before : v;
             before = largest;
         }
-        const float denominator = EPS_INSIDE ? sqrtf(largest / s.correction2 + static_cast<float>(EPS))
-                                             : sqrtf(largest) / s.correction2 + static_cast<float>(EPS);
-        p -= m * s.rate / denominator;
+        const float denominator = EPS_INSIDE ? root_of(corrected(s, largest) + static_cast<float>(EPS))
+                                             : corrected(s, root_of(largest)) + static_cast<float>(EPS);
+        p -= quotient(m * s.rate, denominator);
     }
 };
 
@@ -140,8 +164,11 @@ template <int Group>
 struct Sgd {
     static constexpr int kStates = MOMENTUM != 0.0 ? 1 : 0;
     static constexpr bool kDecayed = true;
-    DEVICE static StepScalars scalars(double lr, double step) {
-        return StepScalars{static_cast<float>(lr), static_cast<float>(lr - MOMENTUM), 0.0f, 0.0f, step == 0.0 ? 1 : 0};
+    static constexpr int kParts = 1;
+    DEVICE static void scalars(int, StepScalars& s, double lr, i64 step) {
+        s.rate = static_cast<float>(lr);
+        s.keep = static_cast<float>(lr - MOMENTUM);
+        s.first = step == 0 ? 1 : 0;
     }
     DEVICE static void update(const StepScalars& s, float& p, float g, float* state) {
         if (FORM == 1) g *= s.rate;
@@ -159,7 +186,8 @@ template <int Group>
 struct RmsProp {
     static constexpr int kStates = 1 + (CENTERED ? 1 : 0) + (MOMENTUM != 0.0 ? 1 : 0);
     static constexpr bool kDecayed = true;
-    DEVICE static StepScalars scalars(double lr, double) { return StepScalars{static_cast<float>(lr), 0.0f, 0.0f, 0.0f, 0}; }
+    static constexpr int kParts = 1;
+    DEVICE static void scalars(int, StepScalars& s, double lr, i64) { s.rate = static_cast<float>(lr); }
     DEVICE static void update(const StepScalars& s, float& p, float g, float* state) {
         state[0] = state[0] * static_cast<float>(ALPHA) + g * static_cast<float>(1.0 - ALPHA) * g;
         float variance = state[0];
@@ -169,11 +197,11 @@ struct RmsProp {
             variance -= mean * mean;
         }
         if (MOMENTUM == 0.0) {
-            p -= g * s.rate / step_root(variance);
+            p -= quotient(g * s.rate, step_root(variance));
             return;
         }
         float& buffer = state[kStates - 1];
-        buffer = buffer * static_cast<float>(MOMENTUM) + g / step_root(variance);
+        buffer = buffer * static_cast<float>(MOMENTUM) + quotient(g, step_root(variance));
         p -= buffer * s.rate;
     }
 };
@@ -182,14 +210,28 @@ template <int Group>
 struct Adagrad {
     static constexpr int kStates = 1;
     static constexpr bool kDecayed = true;
-    DEVICE static StepScalars scalars(double lr, double step) {
-        return StepScalars{static_cast<float>(lr / (step * LR_DECAY + 1.0)), 0.0f, 0.0f, 0.0f, 0};
+    static constexpr int kParts = 1;
+    DEVICE static void scalars(int, StepScalars& s, double lr, i64 step) {
+        s.rate = static_cast<float>(lr / (static_cast<double>(step) * LR_DECAY + 1.0));
     }
     DEVICE static void update(const StepScalars& s, float& p, float g, float* state) {
         state[0] += g * g;
-        p -= g * s.rate / step_root(state[0]);
+        p -= quotient(g * s.rate, step_root(state[0]));
     }
 };
+
+// A block's scalars of a step, made by the first threads of its first warps; a barrier must follow.
+template <class Rule, class Rate>
+DEVICE void make_scalars(StepScalars& shared, const Rate* lr, const i64* step) {
+    const int part = static_cast<int>(threadIdx.x) / kWarpSize;
+    if (threadIdx.x % kWarpSize != 0 || part >= Rule::kParts) return;
+    if (part == 0) {
+        shared.keep = shared.correction1 = 1.0f;
+        shared.first = 0;
+    }
+    if (part == Rule::kParts - 1) shared.correction2 = 1.0f;
+    Rule::scalars(part, shared, as_double(lr[0]), step[0]);
+}
 
 // The vector of an arena that a thread works on: parameters P, gradients G, States states S, and if COPY the parameters once more as C.
 template <class Rule, int Group, int Width, class P, class G, class S, class C>
@@ -204,32 +246,19 @@ struct Arena {
     i64 count;
 
     struct Batch {
-        Vec<P, Width> p;
-        Vec<G, Width> g;
-        Vec<S, Width> s[kSlots];
+        Packed<P, Width> p;
+        Packed<G, Width> g;
+        Packed<S, Width> s[kSlots];
     };
 
     DEVICE i64 vectors() const { return count / Width; }
 
-    template <int N, class T>
-    DEVICE static Vec<T, N> fetch(const T* from) {
-        return STREAM ? load_once<N>(from) : load<N>(from);
-    }
-    template <int N, class T>
-    DEVICE static void put(T* to, const Vec<T, N>& v) {
-        if (STREAM) {
-            store_once(to, v);
-        } else {
-            store(to, v);
-        }
-    }
-
     DEVICE void load_batch(i64 vector, Batch& b) const {
         const i64 at = vector * Width;
-        b.p = fetch<Width>(old_param + at);
-        b.g = fetch<Width>(grad + at);
+        load_packed<STREAM != 0>(b.p, old_param + at);
+        load_packed<STREAM != 0>(b.g, grad + at);
 #pragma unroll
-        for (int k = 0; k < kStates; ++k) b.s[k] = fetch<Width>(old_state[k] + at);
+        for (int k = 0; k < kStates; ++k) load_packed<STREAM != 0>(b.s[k], old_state[k] + at);
     }
 
     DEVICE void step_batch(i64 vector, Batch& b, const StepScalars& scalars, float clip) const {
@@ -237,18 +266,27 @@ struct Arena {
         Vec<float, Width> out, values[kSlots];
 #pragma unroll
         for (int e = 0; e < Width; ++e) {
-            float w = to_float(b.p[e]), s[kSlots];
+            float w = b.p[e], s[kSlots];
 #pragma unroll
-            for (int k = 0; k < kStates; ++k) s[k] = to_float(b.s[k][e]);
-            Rule::update(scalars, w, step_gradient<Group>(to_float(b.g[e]), w, clip, Rule::kDecayed), s);
+            for (int k = 0; k < kStates; ++k) s[k] = b.s[k][e];
+            Rule::update(scalars, w, step_gradient<Group>(b.g[e], w, clip, Rule::kDecayed), s);
             out[e] = w;
 #pragma unroll
             for (int k = 0; k < kStates; ++k) values[k][e] = s[k];
         }
-        put(param + at, from_float<P>(out));
+        store_packed<STREAM != 0>(param + at, pack<P>(out));
 #pragma unroll
-        for (int k = 0; k < kStates; ++k) put(state[k] + at, from_float<S>(values[k]));
-        if (COPY) store(copy + at, from_float<C>(out));  // the next step's first reader is near
+        for (int k = 0; k < kStates; ++k) store_packed<STREAM != 0>(state[k] + at, pack<S>(values[k]));
+        if (COPY) store_packed<false>(copy + at, pack<C>(out));  // the next step's first reader is near
+    }
+
+    template <class T>
+    DEVICE static Packed<T, Width> pack(const Vec<float, Width>& v) {
+        using Result = Packed<T, Width>;
+        Result r;
+#pragma unroll
+        for (int w = 0; w < Result::kWords; ++w) r.set_word(w, v[w * Result::kPerWord], v[w * Result::kPerWord + Result::kPerWord - 1]);
+        return r;
     }
 
     // The elements behind the last whole vector.

@@ -19,6 +19,7 @@ internal sealed class StorageAssignment
     private readonly Dictionary<Tensor, List<Tensor>> _views = [];
     private readonly Dictionary<Tensor, (StorageBlock Block, long Offset)> _packed = [];
     private readonly Dictionary<Tensor, Variable> _updates;
+    private readonly HashSet<Variable> _read;
 
     public StorageAssignment(TensorProgram program, IPlanTarget target)
     {
@@ -26,6 +27,7 @@ internal sealed class StorageAssignment
         _target = target;
         _order = program.Nodes;
         _updates = program.Updates.DistinctBy(u => u.Value).ToDictionary(u => u.Value, u => u.Variable);
+        _read = [.. _order.Select(n => n.Op).OfType<VariableOp>().Select(v => v.Variable)];
         for (var i = 0; i < _order.Count; i++) _time[_order[i]] = i;
     }
 
@@ -193,10 +195,11 @@ internal sealed class StorageAssignment
         Bind(output, new StorageBlock(node.Op is InputOp ? MemoryClass.Inputs : MemoryClass.Activations, output), 0);
     }
 
-    /// <summary>The storage of the variable whose new value this is, where the old one has been read for the last time.</summary>
+    /// <summary>The storage of the variable whose new value this is, where the old one has been read for the last time or nobody reads it.</summary>
     private StorageBlock? Replaced(Node node, Tensor output)
     {
         if (node.Op is Leaf || !_updates.TryGetValue(output, out var variable)) return null;
+        if (!_read.Contains(variable)) return new StorageBlock(variable, output);
         var block = _blocks.Values.FirstOrDefault(b => b.Variable == variable);
         // Read by this very node it would have to say that it may lie there (InPlaceInput).
         return block is not null && block.Bytes == output.Type.Bytes && LastRead(block) < _time[node] ? block : null;

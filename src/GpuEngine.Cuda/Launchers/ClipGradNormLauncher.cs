@@ -22,10 +22,17 @@ internal static class ClipGradNormLauncher
         var grads = inputs.Select(i => node.Inputs[i]).ToArray();
         if (limits.Variant == "naive" || GradientPieces.Of(op, grads) is not { } pieces) return Naive(node, op, inputs);
         var segments = op.Segments.Count > 0;
-        var vector = grads.Min(t => VectorWidth.Any(t.DType, [t]));
+        var vectored = grads.All(t => VectorWidth.Any(t.DType, [t]) > 1);
         var blocks = Math.Min(pieces.Count, limits.Blocks(pieces.Count * Threads, Threads, limits.Tuned("waves", 1)));
         var step = new LaunchStep(
-            new KernelRequest(File, "clip_grad_norm") { Defines = [KernelRequest.Define("DTYPE", grads[0].DType), KernelRequest.Define("VECTOR", vector), .. pieces.Defines] },
+            new KernelRequest(File, "clip_grad_norm")
+            {
+                Defines =
+                [
+                    KernelRequest.Define("DTYPE", grads[0].DType), KernelRequest.Define("DTYPE_1", grads[^1].DType),
+                    KernelRequest.Define("VECTORED", vectored ? 1 : 0), .. pieces.Defines,
+                ],
+            },
             new LaunchShape(new Dim3((uint)blocks), new Dim3(Threads)),
             [
                 Operand.Out(0), Operand.Out(1), Operand.Out(2), Operand.Out(3, segments), Operand.Out(4, segments), Operand.Scratch(), Operand.Counter,

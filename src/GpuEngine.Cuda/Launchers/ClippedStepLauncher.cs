@@ -19,7 +19,7 @@ internal static class ClippedStepLauncher
         if (limits.Variant == "naive" || !limits.SupportsCooperativeLaunch || arenas is 0 or > GradientPieces.MostGradients) return null;
         var groups = Enumerable.Range(0, arenas).Select(g => node.Inputs.Skip(g * perGroup).Take(perGroup).ToArray()).ToArray();
         var grads = groups.Select(g => g[1]).ToArray();
-        if (groups.Any(g => g.Zip(groups[0]).Any(p => p.First.DType != p.Second.DType))) return null;
+        if (groups.Any(g => g.Index().Any(t => t.Index != 1 && t.Item.DType != groups[0][t.Index].DType))) return null;
         if (groups.Any(g => g[0].Type.Elements == 0) || GradientPieces.Of(op.Norm, grads) is not { } pieces) return null;
         Tensor[] all = [.. groups.SelectMany(g => g)];
         var rate = node.Inputs[arenas * perGroup];
@@ -33,7 +33,7 @@ internal static class ClippedStepLauncher
         [
             .. rule.Where(d => d.Item1 != "VECTOR"), .. pieces.Defines, OptimizerLauncher.Flag("CLIPPED", true), KernelRequest.Define("VECTOR", vector),
             KernelRequest.Define("THREADS", threads), KernelRequest.Define("BLOCKS", perMultiprocessor), KernelRequest.Define("ARENAS", arenas),
-            KernelRequest.Define("STREAM", limits.Tuned("stream", 1)), OptimizerLauncher.Number("DECAY_1", Decay(op.RuleOf(arenas - 1))),
+            KernelRequest.Define("STREAM", limits.Tuned("stream", 1)), KernelRequest.Define("GRAD_DTYPE_1", grads[^1].DType), OptimizerLauncher.Number("DECAY_1", Decay(op.RuleOf(arenas - 1))),
         ];
         var work = Math.Max(pieces.Count, (all.Max(t => t.Type.Elements) / vector + threads - 1) / threads);
         var most = Math.Max(1, (limits.Multiprocessors - limits.Tuned("margin", 0)) * perMultiprocessor);

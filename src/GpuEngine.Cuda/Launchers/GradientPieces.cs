@@ -35,7 +35,7 @@ internal sealed record GradientPieces(long Length, long Count, (string, string)[
     {
         var total = grads.Sum(t => t.Type.Elements);
         if (op.NormType != 2 || grads.Length > MostGradients || total == 0 || op.Segments.Count > MostSegments) return null;
-        if (grads.Any(t => t.DType is not (DType.F32 or DType.BF16) || t.DType != grads[0].DType)) return null;
+        if (grads.Any(t => t.DType is not (DType.F32 or DType.BF16))) return null;
         var length = Math.Max(Shortest, (((total + Most - 1) / Most) + Grain - 1) / Grain * Grain);
         List<(string, string)> defines = [("MAX_NORM", KernelRequest.Define("", (float)op.MaxNorm).Value), ("INCLUSIVE", op.Inclusive ? "1" : "0")];
         if (op.Segments.Count == 0) return new GradientPieces(length, grads.Sum(t => (t.Type.Elements + length - 1) / length), [.. defines]);

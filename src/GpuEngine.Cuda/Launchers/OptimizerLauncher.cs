@@ -53,8 +53,9 @@ internal static class OptimizerLauncher
         return
         [
             KernelRequest.Define("PARAM_DTYPE", tensors[0].DType), KernelRequest.Define("GRAD_DTYPE", tensors[1].DType),
-            KernelRequest.Define("STATE_DTYPE", tensors.Length > 2 ? tensors[2].DType : DType.F32), KernelRequest.Define("RATE_DTYPE", rate),
-            Flag("MAXIMIZE", op.Maximize), Flag("COPY", op.Copy), KernelRequest.Define("VECTOR", Vector(tensors, limits)), .. rule,
+            KernelRequest.Define("STATE_DTYPE", tensors[tensors.Length > 2 ? 2 : 0].DType), KernelRequest.Define("RATE_DTYPE", rate),
+            Flag("MAXIMIZE", op.Maximize), Flag("COPY", op.Copy),
+            Flag("APPROX", tensors[0].DType == DType.BF16 && limits.Variant != "naive"), KernelRequest.Define("VECTOR", Vector(tensors, limits)), .. rule,
         ];
     }
 

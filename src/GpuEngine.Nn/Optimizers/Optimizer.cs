@@ -58,19 +58,23 @@ public abstract class Optimizer
     /// <param name="step">Steps done before this one, an i64 scalar: 0 at the first.</param>
     /// <param name="clip">A factor for the gradient, a float scalar (see F.ClipGradNorm), or null.</param>
     /// <param name="decays">False leaves weight decay out, for parameters that are exempt from it.</param>
+    /// <param name="copy">Whether the new parameters are wanted in bf16 as well.</param>
     /// <returns>The new parameters and states; as a variable's update each is written in place.</returns>
     public OptimizerUpdate Record(
-        Tensor param, Tensor grad, IReadOnlyDictionary<string, Tensor> state, Tensor lr, Tensor step, Tensor? clip = null, bool decays = true) =>
-        (decays ? _op : _op.WithoutWeightDecay()).Record(param, grad, state, lr, step, clip);
+        Tensor param, Tensor grad, IReadOnlyDictionary<string, Tensor> state, Tensor lr, Tensor step, Tensor? clip = null, bool decays = true,
+        bool copy = false) =>
+        ((decays ? _op : _op.WithoutWeightDecay()) with { Copy = copy }).Record(param, grad, state, lr, step, clip);
 
     /// <summary>Records one step on all groups of parameters with their gradients clipped by the global norm, as one op.</summary>
     /// <param name="groups">The groups with their gradients, which are not clipped yet.</param>
     /// <param name="lr">The rate of this step, a float scalar.</param>
     /// <param name="step">Steps done before this one, an i64 scalar.</param>
     /// <param name="maxNorm">The norm that all gradients together may have (torch.nn.utils.clip_grad_norm_).</param>
+    /// <param name="copy">Whether the new parameters are wanted in bf16 as well.</param>
     /// <param name="segments">First elements of the parts whose norms are wanted as well, the gradients laid end to end.</param>
-    public ClippedUpdate RecordClipped(IReadOnlyList<StepGroup> groups, Tensor lr, Tensor step, double maxNorm, Ints segments = default) =>
-        ClippedStepOp.Record(_op, groups, lr, step, maxNorm, segments: segments);
+    public ClippedUpdate RecordClipped(
+        IReadOnlyList<StepGroup> groups, Tensor lr, Tensor step, double maxNorm, bool copy = false, Ints segments = default) =>
+        ClippedStepOp.Record(_op with { Copy = copy }, groups, lr, step, maxNorm, segments: segments);
 
     /// <summary>The name, the rate and the rule's attributes; run files record it.</summary>
     public override string ToString() => $"{Name} lr={LearningRate} {_op}";

@@ -48,6 +48,12 @@ public sealed class ParameterGroup
     /// <summary>A parameter's value in another form of the whole arena.</summary>
     internal static Tensor View(Tensor arena, Shape shape, int offset) => F.Reshape(F.Narrow(arena, 0, offset, (int)shape.Elements), shape);
 
+    /// <summary>
+    /// The arena once more in the dtype that layers compute in, where training keeps one beside the master: the optimizer writes both. Null
+    /// where layers compute with the arena itself.
+    /// </summary>
+    public Variable? Copy { get; internal set; }
+
     /// <summary>Lays tensors of the parameters' shapes out as the arena is.</summary>
     public Tensor Pack(IReadOnlyList<Tensor> tensors) => F.Pack(tensors, Slots.Select(s => s.Offset).ToArray(), Arena.Type.Shape[0]);
 }
@@ -88,8 +94,10 @@ public sealed class ModelVariables
     /// <param name="generator">State of the random generator, needed by dropout in training.</param>
     public Trace NewTrace(bool training, DType compute = DType.F32, Tensor? generator = null)
     {
-        // One cast of the whole arena is one launch; the parameters are views of its result.
-        var rounded = compute == DType.F32 ? [] : Groups.ToDictionary(g => g, g => F.Cast(g.Arena.Value, compute));
+        // One cast of the whole arena is one launch; the parameters are views of its result, or of the copy that training keeps.
+        var rounded = compute == DType.F32
+            ? []
+            : Groups.ToDictionary(g => g, g => training && g.Copy?.Type.DType == compute ? g.Copy.Value : F.Cast(g.Arena.Value, compute));
         return new(training, Value, b => _buffers[b].Value, generator);
 
         Tensor Value(Parameter parameter, bool master)
@@ -101,18 +109,40 @@ public sealed class ModelVariables
         }
     }
 
-    /// <summary>The gradients of a loss by every parameter, in f32 and in the order of the groups' slots; zeros where it does not depend on one.</summary>
+    /// <summary>Gives every group a <see cref="ParameterGroup.Copy"/>. Whoever writes an arena afterwards must run <see cref="CopyProgram"/>.</summary>
+    public void KeepCopies(DType compute)
+    {
+        foreach (var group in Groups) group.Copy = new Variable($"{group.Name}.{compute.Label()}", compute, group.Arena.Type.Shape, MemoryClass.Weights);
+    }
+
+    /// <summary>Makes the copies anew from the arenas; null where there are none.</summary>
+    public TensorProgram? CopyProgram() => Groups.All(g => g.Copy is null)
+        ? null
+        : new TensorProgram(
+            "copy_parameters", [],
+            [.. Groups.Where(g => g.Copy is not null).Select(g => new VariableUpdate(g.Copy!, F.Cast(g.Arena.Value, g.Copy!.Type.DType)))]);
+
+    /// <summary>
+    /// The gradients of a loss by every parameter, in the order of the groups' slots; zeros where it does not depend on one. Those of a group
+    /// are in the dtype in which all of its parameters were read, or in f32.
+    /// </summary>
     public IReadOnlyList<Tensor> GradientsOf(Tensor loss, Trace trace)
     {
-        var slots = Groups.SelectMany(g => g.Slots).ToList();
-        var used = slots.Select(s => trace.Used[s.Parameter].Distinct().ToList()).ToList();
-        var gradients = new Queue<Tensor>(Autodiff.Gradients(loss, [.. used.SelectMany(u => u)]));
-        return
-        [
-            .. slots.Zip(used).Select(p => p.Second.Count == 0
-                ? F.Zeros(p.First.Parameter.Shape, DType.F32)
-                : p.Second.Select(_ => F.Cast(gradients.Dequeue(), DType.F32)).Aggregate((a, b) => a + b)),
-        ];
+        var used = Groups.SelectMany(g => g.Slots).ToDictionary(s => s, s => trace.Used[s.Parameter].Distinct().ToList());
+        var gradients = new Queue<Tensor>(Autodiff.Gradients(loss, [.. used.Values.SelectMany(u => u)]));
+        var result = new List<Tensor>();
+        foreach (var group in Groups)
+        {
+            var forms = group.Slots.Select(s => used[s]).ToArray();
+            var dtypes = forms.SelectMany(f => f).Select(t => t.DType).Distinct().ToArray();
+            // A sum of several forms is made in f32.
+            var dtype = dtypes.Length == 1 && forms.All(f => f.Count <= 1) ? dtypes[0] : DType.F32;
+            result.AddRange(group.Slots.Zip(forms).Select(p => p.Second.Count == 0
+                ? F.Zeros(p.First.Parameter.Shape, dtype)
+                : p.Second.Select(_ => F.Cast(gradients.Dequeue(), dtype)).Aggregate((a, b) => a + b)));
+        }
+
+        return result;
     }
 
     /// <summary>What the recording wants to be replaced.</summary>

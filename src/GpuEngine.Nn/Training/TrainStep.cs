@@ -34,6 +34,7 @@ public sealed class TrainStep
         var input = F.Input(Input, DType.F32, inputShape);
         var target = F.Input(Target, DType.I32, [inputShape[0]]);
         var lr = F.Input(LearningRate, DType.F64, Shape.Scalar);
+        if (compute != DType.F32) model.KeepCopies(compute);
         var trace = model.NewTrace(true, compute, Generator.Value);
         var logits = F.Cast(model.Model.Forward(F.Cast(input, compute), trace), DType.F32);
         if (logits.Rank != 2 || logits.Shape[0] != inputShape[0])
@@ -108,22 +109,24 @@ public sealed class TrainStep
     {
         var groups = Model.Groups.Select((group, i) => (Group: group, Step: Group(group, gradients[i], optimizer))).ToArray();
         using var scope = Scope.Enter("optimizer");
+        var copy = Model.Groups.Any(g => g.Copy is not null);
         IReadOnlyList<OptimizerUpdate> steps;
         if (limit is { } norm)
         {
-            var clipped = optimizer.RecordClipped([.. groups.Select(g => g.Step)], lr, Step.Value, norm);
+            var clipped = optimizer.RecordClipped([.. groups.Select(g => g.Step)], lr, Step.Value, norm, copy);
             outputs.Add(new(GradNorm, clipped.Clip.TotalNorm));
             steps = clipped.Groups;
         }
         else
         {
-            steps = [.. groups.Select(g => optimizer.Record(g.Step.Param, g.Step.Grad, g.Step.State, lr, Step.Value, null, g.Step.Decays))];
+            steps = [.. groups.Select(g => optimizer.Record(g.Step.Param, g.Step.Grad, g.Step.State, lr, Step.Value, null, g.Step.Decays, copy))];
         }
 
         return
         [
             .. groups.SelectMany((g, i) => _state.Where(s => s.Item1 == g.Group).Select(s => new VariableUpdate(s.Item3, steps[i].State[s.Item2]))
-                .Prepend(new VariableUpdate(g.Group.Arena, steps[i].Param))),
+                .Prepend(new VariableUpdate(g.Group.Arena, steps[i].Param))
+                .Concat(g.Group.Copy is { } rounded ? [new VariableUpdate(rounded, steps[i].Copy!)] : Array.Empty<VariableUpdate>())),
         ];
     }
 

@@ -22,6 +22,7 @@ public sealed class Trainer : IDisposable
     private TrainStep? _step;
     private IVariableStore? _store;
     private IExecutable? _executable;
+    private IExecutable? _copies;
     private Evaluator? _evaluator;
     private BatchLoader? _loader;
     private Dataset? _data;
@@ -73,6 +74,7 @@ public sealed class Trainer : IDisposable
         _store = _device.CreateStore();
         _executable = _device.Load(Planner.Plan(_step.Program, _device.Target), _store);
         _evaluator = new Evaluator(_device, _store, variables, data.Shape, size, _loss, Options.Compute);
+        if (variables.CopyProgram() is { } copies) _copies = _device.Load(Planner.Plan(copies, _device.Target), _store);
         variables.Initialize(_store, Options.Seed);
         if (variables.Slots.Any(s => s.Parameter.Init.NeedsData)) LsuvInitialization.Run(_device, _store, variables, _loader, input);
         _store.Write<long>(_step.Generator, [(long)Options.Seed, 0]);
@@ -80,6 +82,8 @@ public sealed class Trainer : IDisposable
         {
             if (start != 0) _store.Write<float>(variable, [.. Enumerable.Repeat((float)start, (int)variable.Type.Elements)]);
         }
+
+        _copies?.Run();
     }
 
     /// <summary>Takes up a run where a checkpoint left it.</summary>
@@ -89,6 +93,7 @@ public sealed class Trainer : IDisposable
     {
         _state = CheckpointFile.Restore(checkpoint, Step, Store, ModelName);
         _loader!.Cursor = _state.Cursor;
+        _copies?.Run();
         return Store.ReadArray<long>(Step.Step)[0];
     }
 
@@ -96,6 +101,8 @@ public sealed class Trainer : IDisposable
     /// <exception cref="TrainingFailedException">The loss is no longer a finite number.</exception>
     public IReadOnlyList<EpochMetrics> Run(RunFolder? folder = null)
     {
+        // Since they were prepared, parameters may have been loaded.
+        _copies?.Run();
         var history = new List<EpochMetrics>();
         var clock = Stopwatch.StartNew();
         var progress = new TrainingProgress(() => Executable.ReadScalar<float>(TrainStep.Loss))
@@ -135,6 +142,7 @@ public sealed class Trainer : IDisposable
     {
         _loader?.Dispose();
         _evaluator?.Dispose();
+        _copies?.Dispose();
         _executable?.Dispose();
         _store?.Dispose();
     }

@@ -27,6 +27,8 @@ internal static class OptimizerKernels
         where TSingle : struct, IUpdateRule<TSingle, float>
         where TDouble : struct, IUpdateRule<TDouble, double>
     {
+        // A copy is the op without one and a rounding.
+        if (((OptimizerOp)node.Op).Copy) return null;
         var arrays = 2 + ((OptimizerOp)node.Op).StateNames.Count;
         var dtype = node.Inputs[0].DType;
         // Mixed storage (a bf16 parameter with f32 moments) runs by the decomposition on a device that does not widen.
