@@ -102,8 +102,9 @@ internal static unsafe class PairColumns
         }
     }
 
+    /// <summary>The elements of sixteen at even places, and those at odd ones.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static (Vector256<float> Left, Vector256<float> Right) Split(float* row)
+    internal static (Vector256<float> Left, Vector256<float> Right) Split(float* row)
     {
         var order = Vector256.Create(0, 2, 4, 6, 1, 3, 5, 7);
         var first = Vector256.Shuffle(Vector256.Load(row), order);
@@ -139,7 +140,7 @@ internal static unsafe class PairColumns
 
     /// <summary>A larger element or a NaN replaces the best one so far.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static void Take(ref Vector256<float> best, ref Vector256<int> place, Vector256<float> value, Vector256<int> here)
+    internal static void Take(ref Vector256<float> best, ref Vector256<int> place, Vector256<float> value, Vector256<int> here)
     {
         var mask = Vector256.GreaterThan(value, best) | ~Vector256.Equals(value, value);
         best = Vector256.ConditionalSelect(mask, value, best);
