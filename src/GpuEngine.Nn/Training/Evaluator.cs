@@ -10,11 +10,12 @@ public sealed class Evaluator : IDisposable
 {
     private readonly IExecutable _executable;
     private readonly int _batchSize;
+    private readonly int _length;
     private readonly int[] _labels;
 
     public Evaluator(IDevice device, IVariableStore store, ModelVariables model, ExampleShape example, int batchSize, LossFunction loss, DType compute = DType.F32)
     {
-        _batchSize = batchSize;
+        (_batchSize, _length) = (batchSize, example.Length);
         _labels = new int[batchSize];
         var step = new EvalStep(model, [batchSize, example.Channels, example.Height, example.Width], loss, compute, device.Target.PrefersChannelsLast(compute));
         _executable = device.Load(Planner.Plan(step.Program, device.Target), store);
@@ -40,6 +41,28 @@ public sealed class Evaluator : IDisposable
         }
 
         return new EvaluationResult(loss / source.Count, (double)correct / source.Count, source.Count);
+    }
+
+    /// <summary>The logits [N, classes] of images [N, C, H, W] that are in memory.</summary>
+    public float[] Logits(float[] images)
+    {
+        var classes = _executable.Plan.Program.Outputs.Single(o => o.Name == EvalStep.Logits).Tensor.Shape[1];
+        var (batch, answers) = (new float[_batchSize * _length], new float[_batchSize * classes]);
+        var count = images.Length / _length;
+        var logits = new float[count * classes];
+        _executable.Write<int>(EvalStep.Target, _labels);
+        for (var done = 0; done < count; done += _batchSize)
+        {
+            // The last batch is filled up with what the one before left.
+            var rows = Math.Min(_batchSize, count - done);
+            images.AsSpan(done * _length, rows * _length).CopyTo(batch);
+            _executable.Write<float>(EvalStep.Input, batch);
+            _executable.Run();
+            _executable.Read<float>(EvalStep.Logits, answers);
+            answers.AsSpan(0, rows * classes).CopyTo(logits.AsSpan(done * classes));
+        }
+
+        return logits;
     }
 
     public void Dispose() => _executable.Dispose();

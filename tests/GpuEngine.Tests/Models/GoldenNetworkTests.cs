@@ -71,8 +71,8 @@ public sealed class GoldenNetworkTests(DeviceUnderTest under) : IClassFixture<De
         var seen = new Dictionary<(string Kind, string Name, int Step), double[]>();
         for (var s = 0; s < Steps; s++)
         {
-            run.Write<float>(TrainStep.Input, [.. Enumerable.Range(0, Batch * example.Length).Select(i => (float)(Unit(1000 + s, i) * Math.Sqrt(3)))]);
-            run.Write<int>(TrainStep.Target, [.. Enumerable.Range(0, Batch).Select(i => (int)(Mix(2000 + s, i) % Classes))]);
+            run.Write<float>(TrainStep.Input, [.. Enumerable.Range(0, Batch * example.Length).Select(i => (float)(GoldenHash.Unit(1000 + s, i) * Math.Sqrt(3)))]);
+            run.Write<int>(TrainStep.Target, [.. Enumerable.Range(0, Batch).Select(i => (int)(GoldenHash.Mix(2000 + s, i) % Classes))]);
             run.Write<double>(TrainStep.LearningRate, [name == "resnet20" ? 0.001 : 0.005]);
             run.Run();
             seen[("loss", "loss", s)] = [run.ReadScalar<float>(TrainStep.Loss)];
@@ -122,20 +122,10 @@ public sealed class GoldenNetworkTests(DeviceUnderTest under) : IClassFixture<De
         var shape = slot.Parameter.Shape;
         var isNorm = slot.Name.EndsWith("weight", StringComparison.Ordinal)
             && (slot.Name.Contains("norm", StringComparison.Ordinal) || slot.Name.Contains("bn", StringComparison.Ordinal));
-        return [.. Enumerable.Range(0, (int)shape.Elements).Select(i => (float)Value(Unit(number, i)))];
+        return [.. Enumerable.Range(0, (int)shape.Elements).Select(i => (float)Value(GoldenHash.Unit(number, i)))];
 
         double Value(double u) => shape.Rank > 1 ? u * Math.Sqrt(6.0 / (shape.Elements / shape[0])) : isNorm ? 1 + u * 0.1 : u * 0.1;
     }
-
-    private static uint Mix(int tensor, int index)
-    {
-        var h = unchecked((uint)index * 0x9E3779B1 + (uint)tensor * 0x85EBCA77 + 1);
-        h = unchecked((h ^ (h >> 16)) * 0x85EBCA6B);
-        h = unchecked((h ^ (h >> 13)) * 0xC2B2AE35);
-        return h ^ (h >> 16);
-    }
-
-    private static double Unit(int tensor, int index) => (Mix(tensor, index) >> 8) * Math.ScaleB(1, -23) - 1;
 
     private static IEnumerable<string[]> Lines()
     {
