@@ -26,7 +26,8 @@ internal static class EvalCommand
         var split = new Option<string>("--split") { Description = "test, validation or train", DefaultValueFactory = _ => "test", HelpName = "S" };
         var input = new Option<string?>("--input")
         {
-            Description = "safetensors file whose tensor `input` [N, C, H, W] holds images, instead of a data set", HelpName = "FILE",
+            Description = "safetensors file whose tensor `input` [N, C, H, W] holds images, instead of a data set",
+            HelpName = "FILE",
         };
         var output = new Option<string?>("--output") { Description = "with --input: where `output` [N, classes], the logits, is written", HelpName = "FILE" };
         var json = new Option<bool>("--json") { Description = "the result as JSON on stdout" };
