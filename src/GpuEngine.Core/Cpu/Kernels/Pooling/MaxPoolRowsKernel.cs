@@ -93,17 +93,8 @@ internal sealed unsafe class MaxPoolRowsKernel : CpuKernel
 
         if (step == 2)
         {
-            var even = row + padding % 2 * (long)_pitch + padding / 2;
-            var odd = row + (padding + 1) % 2 * (long)_pitch + (padding + 1) / 2;
-            var pairs = 0;
-            for (; pairs + Lanes <= _width / 2; pairs += Lanes)
-            {
-                var (left, right) = PairColumns.Split(source + 2 * pairs);
-                left.Store(even + pairs);
-                right.Store(odd + pairs);
-            }
-
-            for (var w = 2 * pairs; w < _width; w++) (w % 2 == 0 ? even : odd)[w / 2] = source[w];
+            PairColumns.Deal(
+                source, _width, row + padding % 2 * (long)_pitch + padding / 2, row + (padding + 1) % 2 * (long)_pitch + (padding + 1) / 2);
             return;
         }
 
