@@ -35,13 +35,13 @@ internal sealed unsafe class WinogradConvolution<TVec, TSimd> : CpuKernel
 
     protected override bool IsParallel => true;
 
-    private long WeightElements => RoundUp((long)Components * _outChannels * _inChannels);
+    private long WeightElements => RoundUp(Components * Step(_outChannels, _inChannels));
 
     private long ImageElements => RoundUp(4L * _inChannels * _tiles.PlaneElements);
 
-    private long InputElements => RoundUp((long)Components * _inChannels * _tiles.MostOfChunk);
+    private long InputElements => RoundUp(Components * Step(_inChannels, _tiles.MostOfChunk));
 
-    private long ProductElements => RoundUp((long)Components * _outChannels * _tiles.MostOfChunk);
+    private long ProductElements => RoundUp(Components * Step(_outChannels, _tiles.MostOfChunk));
 
     // Planes of an image, transformed inputs, products, and one channel's outputs by parity.
     private long WorkerElements => ImageElements + InputElements + ProductElements + RoundUp(4L * _tiles.MostOfChunk);
@@ -76,6 +76,11 @@ internal sealed unsafe class WinogradConvolution<TVec, TSimd> : CpuKernel
         }
     }
 
+    /// <summary>
+    /// From one component to the next. The sixteen are written and read together, so they must not fall on the same lines of the first-level cache.
+    /// </summary>
+    private static long Step(int channels, int count) => (long)channels * count + 16;
+
     private static long RoundUp(long elements) => (elements + 63) / 64 * 64;
 
     /// <summary>Output channels are taken in equal tiles of rows.</summary>
@@ -83,37 +88,42 @@ internal sealed unsafe class WinogradConvolution<TVec, TSimd> : CpuKernel
 
     private (int Start, int End) RowTile(int tile) => (_outChannels * tile / RowTiles, _outChannels * (tile + 1) / RowTiles);
 
-    /// <summary>G w G' of a tile of output channels, as [component][input channel][output channel of the tile]; in f64, rounded once.</summary>
+    /// <summary>G w G' of a tile of output channels, as [component][input channel][output channel of the tile].</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private void Pack(int tile)
     {
         var (start, end) = RowTile(tile);
         var rows = end - start;
-        var weights = In<float>(1);
-        var lines = stackalloc double[12];
-        for (var o = start; o < end; o++)
+        var step = Step(_outChannels, _inChannels);
+        var to = Weights(0, start);
+        var places = stackalloc int[9];
+        for (var i = 0; i < 9; i++) places[i] = _tiles.RowTaps[i / 3] * 3 + _tiles.ColumnTaps[i % 3];
+        for (var c = 0; c < _inChannels; c++)
         {
-            for (var c = 0; c < _inChannels; c++)
+            var w = In<float>(1) + start * _task.OutStride + c * _task.InStride;
+            var u = to + (long)c * rows;
+            for (var o = 0; o < rows; o++, u++, w += _task.OutStride)
             {
-                var w = weights + o * _task.OutStride + c * _task.InStride;
-                for (var s = 0; s < 3; s++)
-                {
-                    var column = _tiles.ColumnTaps[s];
-                    var (a, b, d) = ((double)w[_tiles.RowTaps[0] * 3 + column], (double)w[_tiles.RowTaps[1] * 3 + column], (double)w[_tiles.RowTaps[2] * 3 + column]);
-                    (lines[s], lines[3 + s], lines[6 + s], lines[9 + s]) = (a, (a + b + d) / 2, (a - b + d) / 2, d);
-                }
-
-                for (var i = 0; i < 4; i++)
-                {
-                    var (a, b, d) = (lines[3 * i], lines[3 * i + 1], lines[3 * i + 2]);
-                    var u = Weights(4 * i, start) + (long)c * rows + (o - start);
-                    var step = (long)_outChannels * _inChannels;
-                    (u[0], u[step], u[2 * step], u[3 * step]) = ((float)a, (float)((a + b + d) / 2), (float)((a - b + d) / 2), (float)d);
-                }
+                var (a0, a1, a2, a3) = Spread(w[places[0]], w[places[3]], w[places[6]]);
+                var (b0, b1, b2, b3) = Spread(w[places[1]], w[places[4]], w[places[7]]);
+                var (d0, d1, d2, d3) = Spread(w[places[2]], w[places[5]], w[places[8]]);
+                (u[0], u[step], u[2 * step], u[3 * step]) = Spread(a0, b0, d0);
+                (u[4 * step], u[5 * step], u[6 * step], u[7 * step]) = Spread(a1, b1, d1);
+                (u[8 * step], u[9 * step], u[10 * step], u[11 * step]) = Spread(a2, b2, d2);
+                (u[12 * step], u[13 * step], u[14 * step], u[15 * step]) = Spread(a3, b3, d3);
             }
         }
     }
 
-    private float* Weights(int component, int firstChannel) => (float*)Workspace + ((long)component * _outChannels + firstChannel) * _inChannels;
+    /// <summary>G times three values.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static (float, float, float, float) Spread(float a, float b, float c)
+    {
+        var ends = a + c;
+        return (a, (ends + b) * 0.5f, (ends - b) * 0.5f, c);
+    }
+
+    private float* Weights(int component, int firstChannel) => (float*)Workspace + component * Step(_outChannels, _inChannels) + (long)firstChannel * _inChannels;
 
     /// <summary>Deals an image out to its planes of parity; what lies outside of it stays zero.</summary>
     private void Spread(float* source, float* image)
@@ -159,33 +169,41 @@ internal sealed unsafe class WinogradConvolution<TVec, TSimd> : CpuKernel
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private void TransformInput(float* planes, float* inputs, int count)
     {
-        var step = (long)_inChannels * count;
+        var step = Step(_inChannels, count);
         for (var n = 0; n < count; n += TSimd.Width)
         {
-            for (var j = 0; j < 4; j++)
-            {
-                // Rows first: column j of B' x, kept where its place is free.
-                var column = planes + n + (j & 1) * (long)_tiles.PlaneElements + j / 2;
-                var odd = column + 2L * _tiles.PlaneElements;
-                var (x0, x1) = (TSimd.Load(column), TSimd.Load(odd));
-                var (x2, x3) = (TSimd.Load(column + _tiles.Pitch), TSimd.Load(odd + _tiles.Pitch));
-                var to = inputs + n + j * step;
-                TSimd.Store(to, TSimd.Subtract(x0, x2));
-                TSimd.Store(to + 4 * step, TSimd.Add(x1, x2));
-                TSimd.Store(to + 8 * step, TSimd.Subtract(x2, x1));
-                TSimd.Store(to + 12 * step, TSimd.Subtract(x1, x3));
-            }
-
-            for (var i = 0; i < 4; i++)
-            {
-                var at = inputs + n + 4 * i * step;
-                var (x0, x1, x2, x3) = (TSimd.Load(at), TSimd.Load(at + step), TSimd.Load(at + 2 * step), TSimd.Load(at + 3 * step));
-                TSimd.Store(at, TSimd.Subtract(x0, x2));
-                TSimd.Store(at + step, TSimd.Add(x1, x2));
-                TSimd.Store(at + 2 * step, TSimd.Subtract(x2, x1));
-                TSimd.Store(at + 3 * step, TSimd.Subtract(x1, x3));
-            }
+            var at = planes + n;
+            var to = inputs + n;
+            var (a0, a1, a2, a3) = Columns(at, 0);
+            var (b0, b1, b2, b3) = Columns(at, 1);
+            var (c0, c1, c2, c3) = Columns(at, 2);
+            var (d0, d1, d2, d3) = Columns(at, 3);
+            Rows(to, step, a0, b0, c0, d0);
+            Rows(to + 4 * step, step, a1, b1, c1, d1);
+            Rows(to + 8 * step, step, a2, b2, c2, d2);
+            Rows(to + 12 * step, step, a3, b3, c3, d3);
         }
+    }
+
+    /// <summary>Column j of B' x.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private (TVec, TVec, TVec, TVec) Columns(float* at, int j)
+    {
+        var even = at + (j & 1) * (long)_tiles.PlaneElements + j / 2;
+        var odd = even + 2L * _tiles.PlaneElements;
+        var (x0, x1) = (TSimd.Load(even), TSimd.Load(odd));
+        var (x2, x3) = (TSimd.Load(even + _tiles.Pitch), TSimd.Load(odd + _tiles.Pitch));
+        return (TSimd.Subtract(x0, x2), TSimd.Add(x1, x2), TSimd.Subtract(x2, x1), TSimd.Subtract(x1, x3));
+    }
+
+    /// <summary>A row of B' x times B.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void Rows(float* to, long step, TVec x0, TVec x1, TVec x2, TVec x3)
+    {
+        TSimd.Store(to, TSimd.Subtract(x0, x2));
+        TSimd.Store(to + step, TSimd.Add(x1, x2));
+        TSimd.Store(to + 2 * step, TSimd.Subtract(x2, x1));
+        TSimd.Store(to + 3 * step, TSimd.Subtract(x1, x3));
     }
 
     /// <summary>Sixteen products: [output channels, input channels] times [input channels, tiles].</summary>
@@ -198,13 +216,13 @@ internal sealed unsafe class WinogradConvolution<TVec, TSimd> : CpuKernel
             for (var n = 0; n < count; n += 2 * TSimd.Width)
             {
                 var registers = Math.Min(2, (count - n) / TSimd.Width);
-                tile.B = inputs + (long)component * _inChannels * count + n;
+                tile.B = inputs + component * Step(_inChannels, count) + n;
                 for (var t = 0; t < RowTiles; t++)
                 {
                     var (start, end) = RowTile(t);
                     tile.A = Weights(component, start);
                     tile.AStep = end - start;
-                    tile.C = products + ((long)component * _outChannels + start) * count + n;
+                    tile.C = products + component * Step(_outChannels, count) + (long)start * count + n;
                     MicroKernelTable<float, TVec, TSimd, Plain>.Get(end - start, registers, false, false)(&tile);
                 }
             }
@@ -215,27 +233,28 @@ internal sealed unsafe class WinogradConvolution<TVec, TSimd> : CpuKernel
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private void TransformOutput(float* products, float* outputs, int count, float bias)
     {
-        var step = (long)_outChannels * count;
+        var step = Step(_outChannels, count);
         var plus = TSimd.Broadcast(&bias);
         for (var n = 0; n < count; n += TSimd.Width)
         {
-            TVec upper0 = TSimd.Zero, upper1 = TSimd.Zero, lower0 = TSimd.Zero, lower1 = TSimd.Zero;
-            for (var j = 0; j < 4; j++)
-            {
-                var m = products + n + j * step;
-                var (m0, m1, m2, m3) = (TSimd.Load(m), TSimd.Load(m + 4 * step), TSimd.Load(m + 8 * step), TSimd.Load(m + 12 * step));
-                var upper = TSimd.Add(TSimd.Add(m0, m1), m2);
-                var lower = TSimd.Subtract(TSimd.Subtract(m1, m2), m3);
-                if (j < 3) (upper0, lower0) = (TSimd.Add(upper0, upper), TSimd.Add(lower0, lower));
-                if (j == 1) (upper1, lower1) = (upper, lower);
-                if (j > 1) (upper1, lower1) = (TSimd.Subtract(upper1, upper), TSimd.Subtract(lower1, lower));
-            }
-
-            TSimd.Store(outputs + n, TSimd.Add(upper0, plus));
-            TSimd.Store(outputs + count + n, TSimd.Add(upper1, plus));
-            TSimd.Store(outputs + 2 * count + n, TSimd.Add(lower0, plus));
-            TSimd.Store(outputs + 3 * count + n, TSimd.Add(lower1, plus));
+            var m = products + n;
+            var (a0, a1) = Halves(m, step);
+            var (b0, b1) = Halves(m + step, step);
+            var (c0, c1) = Halves(m + 2 * step, step);
+            var (d0, d1) = Halves(m + 3 * step, step);
+            TSimd.Store(outputs + n, TSimd.Add(TSimd.Add(TSimd.Add(a0, b0), c0), plus));
+            TSimd.Store(outputs + count + n, TSimd.Add(TSimd.Subtract(TSimd.Subtract(b0, c0), d0), plus));
+            TSimd.Store(outputs + 2 * count + n, TSimd.Add(TSimd.Add(TSimd.Add(a1, b1), c1), plus));
+            TSimd.Store(outputs + 3 * count + n, TSimd.Add(TSimd.Subtract(TSimd.Subtract(b1, c1), d1), plus));
         }
+    }
+
+    /// <summary>A column of A' m.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static (TVec Upper, TVec Lower) Halves(float* m, long step)
+    {
+        var (m0, m1, m2, m3) = (TSimd.Load(m), TSimd.Load(m + 4 * step), TSimd.Load(m + 8 * step), TSimd.Load(m + 12 * step));
+        return (TSimd.Add(TSimd.Add(m0, m1), m2), TSimd.Subtract(TSimd.Subtract(m1, m2), m3));
     }
 
     /// <summary>Puts left and right outputs of a chunk's tiles side by side in their rows.</summary>
