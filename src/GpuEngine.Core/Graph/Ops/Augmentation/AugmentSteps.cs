@@ -63,12 +63,13 @@ public sealed record RandomResizedCrop(
     private const double MostSpan = 1000;
 
     /// <summary>The drawn ratio is Middle e^y with y uniform in [-HalfSpan, HalfSpan): log-uniform.</summary>
-    internal double Middle => Math.Sqrt(RatioLow * RatioHigh);
+    public double Middle => Math.Sqrt(RatioLow * RatioHigh);
 
-    internal double HalfSpan => Math.Log(RatioHigh / RatioLow) / 2;
+    /// <summary>See <see cref="Middle"/>.</summary>
+    public double HalfSpan => Math.Log(RatioHigh / RatioLow) / 2;
 
     /// <summary>The window where no attempt fits: top, left, height, width.</summary>
-    internal (int Top, int Left, int Height, int Width) Fallback(int height, int width)
+    public (int Top, int Left, int Height, int Width) Fallback(int height, int width)
     {
         var ratio = (double)width / height;
         var (h, w) = ratio < RatioLow ? ((int)Math.Round(width / RatioLow), width)
@@ -123,11 +124,11 @@ public sealed record ColorJitter(FactorRange? Brightness = null, FactorRange? Co
     };
 
     /// <summary>What is adjusted in an image of so many channels.</summary>
-    internal ColorAdjustment[] Adjustments(int channels) =>
+    public ColorAdjustment[] Adjustments(int channels) =>
         [.. Enum.GetValues<ColorAdjustment>().Where(a => this[a] is not null && (channels == 3 || a is ColorAdjustment.Brightness or ColorAdjustment.Contrast))];
 
     /// <summary>All orders of <paramref name="count"/> adjustments, lexicographically: order k is row k.</summary>
-    internal static int[][] Orders(int count)
+    public static int[][] Orders(int count)
     {
         var orders = new List<int[]> { Array.Empty<int>() };
         for (var place = 0; place < count; place++)
