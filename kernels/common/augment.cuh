@@ -45,6 +45,8 @@
 // Jitter: adjustments by number (0 brightness, 1 contrast, 2 saturation, 3 hue), one hexadecimal digit each from the lowest.
 #ifndef ADJUSTMENTS
 #define ADJUSTMENTS 0x210
+#endif
+#ifndef BRIGHTNESS_LOW
 #define BRIGHTNESS_LOW 0.0
 #define BRIGHTNESS_SPAN 0.0
 #define CONTRAST_LOW 0.0
