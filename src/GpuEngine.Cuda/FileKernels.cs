@@ -130,6 +130,7 @@ internal static class FileKernels
             "const T* a_l, i64 outer, i64 channels, i64 length",
             Channels()),
         .. LossKernels.All,
+        .. ImageKernels.All,
         Kernel(
             "dropout.cu", "dropout_naive", "one element per thread: the second oracle", "dropout",
             "T* y, const T* x, const i64* state, i64 count",

@@ -10,7 +10,7 @@ namespace GpuEngine.Lab;
 /// <summary>Evaluates saved weights.</summary>
 public static class EvaluationJob
 {
-    /// <param name="config">Model and data.</param>
+    /// <param name="config">Model and data, how images are prepared, and the views to average.</param>
     /// <param name="device">Where to run.</param>
     /// <param name="run">A run whose newest whole checkpoint is taken, or null.</param>
     /// <param name="weights">A weights file, when there is no run.</param>
@@ -32,7 +32,9 @@ public static class EvaluationJob
         using var store = device.CreateStore();
         using (var file = SafetensorsFile.Open(path))
             CheckpointFile.LoadModel(file, variables, store);
-        using var evaluator = new Evaluator(device, store, variables, data.Shape, config.BatchSize!.Value, Losses.CrossEntropy, TrainingSetup.ComputeOf(config));
+        using var evaluator = new Evaluator(
+            device, store, variables, data.Shape, config.BatchSize!.Value, Losses.CrossEntropy, TrainingSetup.ComputeOf(config),
+            TrainingSetup.PipelineOf(config, data), TestTimeAveraging.Parse(config.Tta));
         return evaluator.Run(source);
     }
 

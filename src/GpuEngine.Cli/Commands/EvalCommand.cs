@@ -14,6 +14,7 @@ internal static class EvalCommand
 
         Examples:
           gpuengine eval --run runs/mnist
+          gpuengine eval --run runs/resnet20 --tta flip,crops:3        probabilities averaged over six views
           gpuengine eval --weights runs/mnist/checkpoints/step-00002110.safetensors --model mlp --data mnist --data-dir data
           gpuengine eval --weights resnet50.safetensors --model resnet50 --input images.safetensors --output logits.safetensors
         """;
@@ -37,7 +38,7 @@ internal static class EvalCommand
         command.Options.Add(input);
         command.Options.Add(output);
         command.Options.Add(json);
-        var read = ConfigOptions.AddTo(command, ConfigOptions.Model, ConfigOptions.Data, ConfigOptions.Training.Where(o => o.Name is "--batch-size" or "--device" or "--threads" or "--seed" or "--precision"));
+        var read = ConfigOptions.AddTo(command, ConfigOptions.Model, ConfigOptions.Data, ConfigOptions.Training.Where(o => o.Name is "--batch-size" or "--device" or "--threads" or "--seed" or "--precision" or "--augment" or "--tta"));
         command.SetAction(parsed =>
         {
             var (folder, file) = (parsed.GetValue(run), parsed.GetValue(weights));

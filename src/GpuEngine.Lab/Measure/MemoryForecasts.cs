@@ -23,8 +23,9 @@ public static class MemoryForecasts
         var loss = TrainingSetup.Loss(config);
         var compute = TrainingSetup.ComputeOf(config);
         var last = device.Target.PrefersChannelsLast(compute);
-        var step = new TrainStep(variables, input, loss, TrainingSetup.BuildOptimizer(config), TrainingSetup.ClippingOf(config), compute, last);
-        var evaluation = Planner.Plan(new EvalStep(variables, input, loss, compute, last).Program, device.Target);
+        var pipeline = TrainingSetup.PipelineOf(config, example);
+        var step = new TrainStep(variables, input, loss, TrainingSetup.BuildOptimizer(config), TrainingSetup.ClippingOf(config), compute, last, pipeline);
+        var evaluation = Planner.Plan(new EvalStep(variables, input, loss, compute, last, pipeline).Program, device.Target);
         var forecast = new MemoryForecast(Planner.Plan(step.Program, device.Target), device.Target.Alignment);
         var total = forecast.ByClass.ToDictionary(c => c.Key, c => c.Value + evaluation.ArenaBytes.GetValueOrDefault(c.Key));
         return new RunForecast(forecast, total);

@@ -12,12 +12,17 @@ public sealed class Evaluator : IDisposable
     private readonly int _batchSize;
     private readonly int _length;
     private readonly int[] _labels;
+    private readonly InputPipeline _pipeline;
 
-    public Evaluator(IDevice device, IVariableStore store, ModelVariables model, ExampleShape example, int batchSize, LossFunction loss, DType compute = DType.F32)
+    public Evaluator(
+        IDevice device, IVariableStore store, ModelVariables model, ExampleShape example, int batchSize, LossFunction loss, DType compute = DType.F32,
+        InputPipeline? pipeline = null, TestTimeAveraging? averaging = null)
     {
         (_batchSize, _length) = (batchSize, example.Length);
         _labels = new int[batchSize];
-        var step = new EvalStep(model, [batchSize, example.Channels, example.Height, example.Width], loss, compute, device.Target.PrefersChannelsLast(compute));
+        _pipeline = pipeline ?? InputPipeline.None;
+        Shape input = [batchSize, example.Channels, example.Height, example.Width];
+        var step = new EvalStep(model, input, loss, compute, device.Target.PrefersChannelsLast(compute), _pipeline, averaging);
         _executable = device.Load(Planner.Plan(step.Program, device.Target), store);
     }
 
@@ -25,14 +30,14 @@ public sealed class Evaluator : IDisposable
 
     public EvaluationResult Run(IExampleSource source)
     {
-        using var loader = new BatchLoader(source, BatchLoaderOptions.Evaluation(_batchSize));
+        using var loader = new BatchLoader(source, BatchLoaderOptions.Evaluation(_batchSize) with { Bytes = _pipeline.ReadsBytes });
         var (loss, correct) = (0.0, 0L);
         for (var i = 0L; i < loader.BatchesPerEpoch; i++)
         {
             var batch = loader.Take();
             batch.Labels.CopyTo(_labels, 0);
             _labels.AsSpan(batch.Count).Fill(Losses.Ignored);
-            _executable.Write<float>(EvalStep.Input, batch.Inputs);
+            _pipeline.Write(_executable, EvalStep.Input, batch);
             _executable.Write<int>(EvalStep.Target, _labels);
             _executable.Run();
             // An empty batch cannot occur, and a padded one sums to what its real rows contribute.

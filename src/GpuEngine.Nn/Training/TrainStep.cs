@@ -25,18 +25,20 @@ public sealed class TrainStep
     /// <param name="clipping">Limits of the gradient.</param>
     /// <param name="compute">The dtype between layers.</param>
     /// <param name="channelsLast">Whether images lie with their channels last between convolutions.</param>
+    /// <param name="pipeline">What becomes of a batch before the model sees it; null leaves it as it is.</param>
     /// <exception cref="ShapeException">The model does not take the input, or gives no logits.</exception>
     public TrainStep(
         ModelVariables model, Shape inputShape, LossFunction loss, Optimizer optimizer, Clipping clipping, DType compute = DType.F32,
-        bool channelsLast = false)
+        bool channelsLast = false, InputPipeline? pipeline = null)
     {
         Model = model;
-        var input = F.Input(Input, DType.F32, inputShape);
+        pipeline ??= InputPipeline.None;
+        var input = F.Input(Input, pipeline.DType, inputShape);
         var target = F.Input(Target, DType.I32, [inputShape[0]]);
         var lr = F.Input(LearningRate, DType.F64, Shape.Scalar);
         if (compute != DType.F32) model.KeepCopies(compute);
         var trace = model.NewTrace(true, compute, Generator.Value);
-        var logits = F.Cast(model.Model.Forward(F.Cast(input, compute), trace), DType.F32);
+        var logits = F.Cast(model.Model.Forward(pipeline.Training(input, Generator.Value, compute), trace), DType.F32);
         if (logits.Rank != 2 || logits.Shape[0] != inputShape[0])
             throw new ShapeException($"The model turns an input of shape {inputShape} into {logits.Shape}; a classifier must give [{inputShape[0]}, classes].");
         Classes = logits.Shape[1];

@@ -28,4 +28,7 @@ public sealed record TrainerOptions
 
     /// <summary>The dtype of activations; weights and moments stay f32.</summary>
     public DType Compute { get; init; } = DType.F32;
+
+    /// <summary>Random transforms of the training images, made on the device; evaluation does without.</summary>
+    public Augmentation Augmentation { get; init; } = Augmentation.None;
 }
