@@ -37,7 +37,7 @@ public static class EvaluationJob
         using var store = device.CreateStore();
         using (var file = SafetensorsFile.Open(path!))
             CheckpointFile.LoadModel(file, variables, store);
-        using var evaluator = new Evaluator(device, store, variables, data.Shape, config.BatchSize!.Value, Losses.CrossEntropy, TrainingSetup.ComputeOf(config));
+        using var evaluator = new Evaluator(device, store, variables, data.Shape, config.BatchSize!.Value, Losses.CrossEntropy, TrainingSetup.ComputeOf(config), TrainingSetup.PassesOf(config));
         return evaluator.Run(source);
     }
 }

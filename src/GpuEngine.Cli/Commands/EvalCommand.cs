@@ -28,7 +28,7 @@ internal static class EvalCommand
         command.Options.Add(weights);
         command.Options.Add(split);
         command.Options.Add(json);
-        var read = ConfigOptions.AddTo(command, ConfigOptions.Model, ConfigOptions.Data, ConfigOptions.Training.Where(o => o.Name is "--batch-size" or "--device" or "--threads" or "--seed" or "--precision"));
+        var read = ConfigOptions.AddTo(command, ConfigOptions.Model, ConfigOptions.Data, ConfigOptions.Training.Where(o => o.Name is "--batch-size" or "--device" or "--threads" or "--seed" or "--precision" or "--passes"));
         command.SetAction(parsed =>
         {
             var (folder, file) = (parsed.GetValue(run), parsed.GetValue(weights));

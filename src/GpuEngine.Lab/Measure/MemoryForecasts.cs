@@ -21,10 +21,10 @@ public static class MemoryForecasts
         var variables = new ModelVariables(TrainingSetup.BuildModel(config, example, classes));
         Shape input = [config.BatchSize!.Value, example.Channels, example.Height, example.Width];
         var loss = TrainingSetup.Loss(config);
-        var compute = TrainingSetup.ComputeOf(config);
+        var (compute, passes) = (TrainingSetup.ComputeOf(config), TrainingSetup.PassesOf(config));
         var last = device.Target.PrefersChannelsLast(compute);
-        var step = new TrainStep(variables, input, loss, TrainingSetup.BuildOptimizer(config), TrainingSetup.ClippingOf(config), compute, last);
-        var evaluation = Planner.Plan(new EvalStep(variables, input, loss, compute, last).Program, device.Target);
+        var step = new TrainStep(variables, input, loss, TrainingSetup.BuildOptimizer(config), TrainingSetup.ClippingOf(config), compute, last, passes);
+        var evaluation = Planner.Plan(new EvalStep(variables, input, loss, compute, last, passes).Program, device.Target);
         var forecast = new MemoryForecast(Planner.Plan(step.Program, device.Target), device.Target.Alignment);
         var total = forecast.ByClass.ToDictionary(c => c.Key, c => c.Value + evaluation.ArenaBytes.GetValueOrDefault(c.Key));
         return new RunForecast(forecast, total);

@@ -12,11 +12,12 @@ public sealed class Evaluator : IDisposable
     private readonly int _batchSize;
     private readonly int[] _labels;
 
-    public Evaluator(IDevice device, IVariableStore store, ModelVariables model, ExampleShape example, int batchSize, LossFunction loss, DType compute = DType.F32)
+    public Evaluator(IDevice device, IVariableStore store, ModelVariables model, ExampleShape example, int batchSize, LossFunction loss, DType compute = DType.F32,
+        PassOptions? passes = null)
     {
         _batchSize = batchSize;
         _labels = new int[batchSize];
-        var step = new EvalStep(model, [batchSize, example.Channels, example.Height, example.Width], loss, compute, device.Target.PrefersChannelsLast(compute));
+        var step = new EvalStep(model, [batchSize, example.Channels, example.Height, example.Width], loss, compute, device.Target.PrefersChannelsLast(compute), passes);
         _executable = device.Load(Planner.Plan(step.Program, device.Target), store);
     }
 

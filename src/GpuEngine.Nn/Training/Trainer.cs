@@ -68,12 +68,12 @@ public sealed class Trainer : IDisposable
         _schedule = LearningRateSchedule.Parse(Options.Schedule, _loader.BatchesPerEpoch * Options.Epochs, _loader.BatchesPerEpoch);
         var variables = new ModelVariables(_model);
         Shape input = [size, data.Shape.Channels, data.Shape.Height, data.Shape.Width];
-        _step = new TrainStep(variables, input, _loss, _optimizer, Options.Clipping, Options.Compute, _device.Target.PrefersChannelsLast(Options.Compute));
+        _step = new TrainStep(variables, input, _loss, _optimizer, Options.Clipping, Options.Compute, _device.Target.PrefersChannelsLast(Options.Compute), Options.Passes);
         if (_step.Classes < data.Classes.Count)
             throw new UserException($"The data set '{data.Name}' has {data.Classes.Count} classes, but the model gives {_step.Classes} outputs; make the model at least as wide.");
         _store = _device.CreateStore();
         _executable = _device.Load(Planner.Plan(_step.Program, _device.Target), _store);
-        _evaluator = new Evaluator(_device, _store, variables, data.Shape, size, _loss, Options.Compute);
+        _evaluator = new Evaluator(_device, _store, variables, data.Shape, size, _loss, Options.Compute, Options.Passes);
         if (variables.CopyProgram() is { } copies) _copies = _device.Load(Planner.Plan(copies, _device.Target), _store);
         variables.Initialize(_store, Options.Seed);
         if (variables.Slots.Any(s => s.Parameter.Init.NeedsData)) LsuvInitialization.Run(_device, _store, variables, _loader, input);

@@ -28,4 +28,7 @@ public sealed record TrainerOptions
 
     /// <summary>The dtype of activations; weights and moments stay f32.</summary>
     public DType Compute { get; init; } = DType.F32;
+
+    /// <summary>The rewrites that training and evaluation go through.</summary>
+    public PassOptions Passes { get; init; } = PassOptions.Default;
 }
