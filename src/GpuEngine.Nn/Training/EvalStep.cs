@@ -9,16 +9,40 @@ public sealed class EvalStep
 {
     public const string Input = TrainStep.Input, Target = TrainStep.Target, LossSum = "loss_sum", Correct = "correct", Logits = "logits";
 
-    public EvalStep(ModelVariables model, Shape inputShape, LossFunction loss, DType compute = DType.F32, bool channelsLast = false, PassOptions? passes = null)
+    /// <param name="model">The model's variables.</param>
+    /// <param name="inputShape">[N, C, H, W].</param>
+    /// <param name="loss">What is summed.</param>
+    /// <param name="compute">The dtype between layers.</param>
+    /// <param name="channelsLast">Whether images lie with their channels last between convolutions.</param>
+    /// <param name="passes">The rewrites that the step goes through; null takes <see cref="PassOptions.Default"/>.</param>
+    public EvalStep(
+        ModelVariables model, Shape inputShape, LossFunction loss, DType compute = DType.F32, bool channelsLast = false, PassOptions? passes = null)
     {
+        passes ??= PassOptions.Default;
         var input = F.Input(Input, DType.F32, inputShape);
         var target = F.Input(Target, DType.I32, [inputShape[0]]);
         var logits = F.Cast(model.Model.Forward(F.Cast(input, compute), model.NewTrace(false, compute)), DType.F32);
         Tensor[] roots = [logits, loss.Sum(logits, target), TrainStep.Correct(logits, target)];
+        if (passes.FoldBatchNorms)
+        {
+            var folded = FoldBatchNorms.Apply(roots);
+            roots = [.. roots.Select(r => folded[r])];
+        }
+
         var fused = Fusions.Apply(roots, channelsLast, passes);
-        Program = new TensorProgram(
-            "eval_step", [new(Logits, fused[roots[0]]), new(LossSum, fused[roots[1]]), new(Correct, fused[roots[2]])]);
+        (Preparation, Program) = HoistConstants.Apply(new TensorProgram(
+            "eval_step", [new(Logits, fused[roots[0]]), new(LossSum, fused[roots[1]]), new(Correct, fused[roots[2]])]));
     }
 
+    /// <summary>
+    /// What must run before the first batch whenever weights or running statistics have changed: it folds, rounds and turns weights once for
+    /// all batches. Null where there is nothing to do.
+    /// </summary>
+    public TensorProgram? Preparation { get; }
+
+    /// <summary>One batch.</summary>
     public TensorProgram Program { get; }
+
+    /// <summary>Both programs, in the order in which they run.</summary>
+    public IEnumerable<TensorProgram> Programs => Preparation is null ? [Program] : [Preparation, Program];
 }

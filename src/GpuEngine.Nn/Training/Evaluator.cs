@@ -9,6 +9,7 @@ namespace GpuEngine.Nn.Training;
 public sealed class Evaluator : IDisposable
 {
     private readonly IExecutable _executable;
+    private readonly IExecutable? _preparation;
     private readonly int _batchSize;
     private readonly int[] _labels;
 
@@ -19,14 +20,24 @@ public sealed class Evaluator : IDisposable
         _labels = new int[batchSize];
         var step = new EvalStep(model, [batchSize, example.Channels, example.Height, example.Width], loss, compute, device.Target.PrefersChannelsLast(compute), passes);
         _executable = device.Load(Planner.Plan(step.Program, device.Target), store);
+        if (step.Preparation is { } preparation) _preparation = device.Load(Planner.Plan(preparation, device.Target), store);
+        // For variables that have their values already; whoever evaluates after they changed prepares again.
+        _preparation?.Run();
     }
 
     public IExecutable Executable => _executable;
+
+    /// <summary>The plan of a batch and that of what precedes the first one, in the order of loading.</summary>
+    public IReadOnlyList<ExecutionPlan> Plans => _preparation is null ? [_executable.Plan] : [_executable.Plan, _preparation.Plan];
+
+    /// <summary>Bytes allocated for both, by class; what they share with a training plan is that one's.</summary>
+    public IEnumerable<KeyValuePair<MemoryClass, long>> AllocatedBytes => _executable.AllocatedBytes.Concat(_preparation?.AllocatedBytes ?? new Dictionary<MemoryClass, long>());
 
     public EvaluationResult Run(IExampleSource source)
     {
         using var loader = new BatchLoader(source, BatchLoaderOptions.Evaluation(_batchSize));
         var (loss, correct) = (0.0, 0L);
+        _preparation?.Run();
         for (var i = 0L; i < loader.BatchesPerEpoch; i++)
         {
             var batch = loader.Take();
@@ -43,5 +54,9 @@ public sealed class Evaluator : IDisposable
         return new EvaluationResult(loss / source.Count, (double)correct / source.Count, source.Count);
     }
 
-    public void Dispose() => _executable.Dispose();
+    public void Dispose()
+    {
+        _preparation?.Dispose();
+        _executable.Dispose();
+    }
 }

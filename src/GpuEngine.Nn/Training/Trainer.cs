@@ -50,12 +50,12 @@ public sealed class Trainer : IDisposable
 
     /// <summary>Bytes allocated on the device, by class: variables, the training plan and the evaluation plan.</summary>
     public IReadOnlyDictionary<MemoryClass, long> AllocatedBytes =>
-        new[] { Store.AllocatedBytes, Executable.AllocatedBytes, _evaluator!.Executable.AllocatedBytes }
+        new[] { Store.AllocatedBytes, Executable.AllocatedBytes, _evaluator!.AllocatedBytes }
             .SelectMany(d => d).GroupBy(p => p.Key).ToDictionary(g => g.Key, g => g.Sum(p => p.Value));
 
     /// <summary>What the plans said would be allocated, before anything was.</summary>
     public long PredictedBytes =>
-        Executable.Plan.PeakBytes(_device.Target.Alignment).Values.Sum() + _evaluator!.Executable.Plan.ArenaBytes.Values.Sum();
+        ScratchPool.BytesTogether([Executable.Plan, .. _evaluator!.Plans], _device.Target.Alignment).Values.Sum();
 
     /// <summary>Plans and allocates the steps and gives parameters their starting values.</summary>
     /// <exception cref="ShapeException">The model does not take these images.</exception>
