@@ -66,6 +66,15 @@ public sealed class CudaDevice : IDevice
         Context.Dispose();
     }
 
+    /// <summary>Memory of zeros; the text says in messages what it is for.</summary>
+    /// <exception cref="OutOfDeviceMemoryException">There is not that much.</exception>
+    internal DeviceMemory AllocateZeroed(long bytes, string purpose)
+    {
+        var memory = Context.Allocate(bytes, purpose);
+        if (bytes > 0) Stream.FillBytes(memory.Span<byte>(), 0);
+        return memory;
+    }
+
     /// <summary>Waits until nothing uses memory that is about to be given back.</summary>
     internal void Drain()
     {

@@ -13,7 +13,9 @@ namespace GpuEngine.Cuda;
 internal sealed class CudaExecutable : IExecutable
 {
     private readonly CudaDevice _device;
+    private readonly CudaVariableStore _store;
     private readonly Dictionary<MemoryClass, DeviceMemory> _arenas = [];
+    private readonly Dictionary<MemoryClass, long> _allocated = [];
     private readonly Dictionary<string, InputStaging> _inputs = [];
     private readonly Dictionary<string, (DevicePointer Address, long Bytes)> _outputs = [];
     private readonly CudaKernel[] _kernels;
@@ -25,7 +27,7 @@ internal sealed class CudaExecutable : IExecutable
 
     public CudaExecutable(CudaDevice device, ExecutionPlan plan, CudaVariableStore store)
     {
-        _device = device;
+        (_device, _store) = (device, store);
         Plan = plan;
         // Compiling takes longest and needs no device memory: a kernel with an error is reported before anything is allocated.
         _kernels = [.. plan.Launches.Select(l => device.PlanTarget.NewKernel(l.Node))];
@@ -33,8 +35,16 @@ internal sealed class CudaExecutable : IExecutable
         try
         {
             foreach (var (memoryClass, bytes) in plan.ArenaBytes)
-                _arenas[memoryClass] = Zeroed(bytes, $"{memoryClass.ToString().ToLowerInvariant()} of {plan.Program.Name}");
-            _counters = Zeroed(_kernels.Sum(CounterBytes), $"counters of {plan.Program.Name}");
+            {
+                var purpose = $"{memoryClass.ToString().ToLowerInvariant()} of {plan.Program.Name}";
+                var (arena, isNew) = ScratchPool.IsShared(memoryClass)
+                    ? store.Scratch.Rent(memoryClass, bytes, purpose)
+                    : (device.AllocateZeroed(bytes, purpose), true);
+                _arenas[memoryClass] = arena;
+                _allocated[memoryClass] = isNew ? bytes : 0;
+            }
+
+            _counters = device.AllocateZeroed(_kernels.Sum(CounterBytes), $"counters of {plan.Program.Name}");
             store.Reserve(plan.Program.Variables);
         }
         catch (OutOfDeviceMemoryException exception)
@@ -70,7 +80,7 @@ internal sealed class CudaExecutable : IExecutable
 
     public ExecutionPlan Plan { get; }
 
-    public IReadOnlyDictionary<MemoryClass, long> AllocatedBytes => _arenas.ToDictionary(a => a.Key, a => a.Value.Bytes);
+    public IReadOnlyDictionary<MemoryClass, long> AllocatedBytes => _allocated;
 
     /// <summary>The launchers in the plan's order, for measuring.</summary>
     public IReadOnlyList<CudaKernel> Kernels => _kernels;
@@ -161,16 +171,15 @@ internal sealed class CudaExecutable : IExecutable
         return graph.Instantiate(Plan.Program.Name);
     }
 
-    private DeviceMemory Zeroed(long bytes, string purpose)
-    {
-        var memory = _device.Context.Allocate(bytes, purpose);
-        if (bytes > 0) _device.Stream.FillBytes(memory.Span<byte>(), 0);
-        return memory;
-    }
-
     private void DisposeMemory()
     {
-        foreach (var arena in _arenas.Values) arena.Dispose();
+        foreach (var (memoryClass, arena) in _arenas)
+        {
+            if (ScratchPool.IsShared(memoryClass)) _store.Scratch.Return(arena);
+            else arena.Dispose();
+        }
+
+        _arenas.Clear();
         _counters?.Dispose();
     }
 

@@ -14,6 +14,9 @@ internal sealed class CudaVariableStore(CudaDevice device) : IVariableStore
     private readonly Dictionary<Variable, DevicePointer> _places = [];
     private readonly List<(MemoryClass Class, DeviceMemory Memory)> _chunks = [];
 
+    /// <summary>What plans share that are loaded with this store.</summary>
+    public ScratchPool<DeviceMemory> Scratch { get; } = new(device.AllocateZeroed);
+
     public IReadOnlyDictionary<MemoryClass, long> AllocatedBytes =>
         _chunks.GroupBy(c => c.Class).ToDictionary(g => g.Key, g => g.Sum(c => c.Memory.Bytes));
 

@@ -34,7 +34,7 @@ public static class EvaluationJob
             CheckpointFile.LoadModel(file, variables, store);
         using var evaluator = new Evaluator(
             device, store, variables, data.Shape, config.BatchSize!.Value, Losses.CrossEntropy, TrainingSetup.ComputeOf(config),
-            TrainingSetup.PipelineOf(config, data), TestTimeAveraging.Parse(config.Tta));
+            TrainingSetup.PassesOf(config), TrainingSetup.PipelineOf(config, data), TestTimeAveraging.Parse(config.Tta));
         return evaluator.Run(source);
     }
 

@@ -79,6 +79,9 @@ internal static class ConfigOptions
         new("--seed", "S", "seed of weights, shuffling, dropout and generated data [0]", ConfigKind.Whole),
         new("--checkpoint-every", "STEPS", "also save a checkpoint every so many steps [at the end of epochs only]", ConfigKind.Whole),
         new("--keep-checkpoints", "N", "checkpoints kept [3]", ConfigKind.Whole),
+        new("--recompute", "", "do not keep activations that are cheap to make again: less memory, a few percent more time [off]", ConfigKind.Flag),
+        new("--checkpoint", "N", "keep only the borders of N segments of the model, or of auto, and make the rest again: least memory, about one more forward pass", ConfigKind.Text),
+        new("--passes", "-P,-P", $"leave passes out: {string.Join(", ", GpuEngine.Core.Graph.PassOptions.Names.Select(n => "-" + n))}", ConfigKind.Text),
         new("--init-from", "FILE", "safetensors file with starting weights", ConfigKind.Text),
     ];
 

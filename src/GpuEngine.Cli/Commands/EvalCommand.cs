@@ -38,7 +38,8 @@ internal static class EvalCommand
         command.Options.Add(input);
         command.Options.Add(output);
         command.Options.Add(json);
-        var read = ConfigOptions.AddTo(command, ConfigOptions.Model, ConfigOptions.Data, ConfigOptions.Training.Where(o => o.Name is "--batch-size" or "--device" or "--threads" or "--seed" or "--precision" or "--augment" or "--tta"));
+        var read = ConfigOptions.AddTo(command, ConfigOptions.Model, ConfigOptions.Data, ConfigOptions.Training.Where(o =>
+            o.Name is "--batch-size" or "--device" or "--threads" or "--seed" or "--precision" or "--augment" or "--tta" or "--passes"));
         command.SetAction(parsed =>
         {
             var (folder, file) = (parsed.GetValue(run), parsed.GetValue(weights));

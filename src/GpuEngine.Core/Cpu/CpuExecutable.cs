@@ -8,7 +8,9 @@ namespace GpuEngine.Core.Cpu;
 internal sealed unsafe class CpuExecutable : IExecutable
 {
     private readonly CpuDevice _device;
+    private readonly CpuVariableStore _store;
     private readonly Dictionary<MemoryClass, NativeBuffer> _arenas = [];
+    private readonly Dictionary<MemoryClass, long> _allocated = [];
     private readonly Dictionary<string, (nint Pointer, long Bytes)> _inputs = [];
     private readonly Dictionary<string, (nint Pointer, long Bytes)> _outputs = [];
     private readonly CpuKernel[] _kernels;
@@ -16,9 +18,17 @@ internal sealed unsafe class CpuExecutable : IExecutable
 
     public CpuExecutable(CpuDevice device, ExecutionPlan plan, CpuVariableStore store)
     {
-        _device = device;
+        (_device, _store) = (device, store);
         Plan = plan;
-        foreach (var (memoryClass, bytes) in plan.ArenaBytes) _arenas[memoryClass] = new NativeBuffer(bytes);
+        foreach (var (memoryClass, bytes) in plan.ArenaBytes)
+        {
+            var (arena, isNew) = ScratchPool.IsShared(memoryClass)
+                ? store.Scratch.Rent(memoryClass, bytes, plan.Program.Name)
+                : (new NativeBuffer(bytes), true);
+            _arenas[memoryClass] = arena;
+            _allocated[memoryClass] = isNew ? bytes : 0;
+        }
+
         nint At(Placement p) => (nint)((p.Variable is null ? _arenas[p.Class].Pointer : store.Pointer(p.Variable)) + p.Offset);
         foreach (var variable in plan.Program.Variables) store.Pointer(variable);
         foreach (var input in plan.Program.Inputs) _inputs[TensorProgram.InputName(input)] = (At(plan.Placements[input]), input.Type.Bytes);
@@ -40,7 +50,7 @@ internal sealed unsafe class CpuExecutable : IExecutable
 
     public ExecutionPlan Plan { get; }
 
-    public IReadOnlyDictionary<MemoryClass, long> AllocatedBytes => _arenas.ToDictionary(a => a.Key, a => a.Value.Bytes);
+    public IReadOnlyDictionary<MemoryClass, long> AllocatedBytes => _allocated;
 
     public void Write(string input, ReadOnlySpan<byte> bytes)
     {
@@ -75,7 +85,13 @@ internal sealed unsafe class CpuExecutable : IExecutable
 
     public void Dispose()
     {
-        foreach (var arena in _arenas.Values) arena.Dispose();
+        foreach (var (memoryClass, arena) in _arenas)
+        {
+            if (ScratchPool.IsShared(memoryClass)) _store.Scratch.Return(arena);
+            else arena.Dispose();
+        }
+
+        _arenas.Clear();
     }
 
     private (nint Pointer, long Bytes) Find(Dictionary<string, (nint Pointer, long Bytes)> table, string name, string what, int bytes)

@@ -8,6 +8,9 @@ internal sealed unsafe class CpuVariableStore : IVariableStore
 {
     private readonly Dictionary<Variable, NativeBuffer> _buffers = [];
 
+    /// <summary>What plans share that are loaded with this store.</summary>
+    public ScratchPool<NativeBuffer> Scratch { get; } = new((bytes, _) => new NativeBuffer(bytes));
+
     public IReadOnlyDictionary<MemoryClass, long> AllocatedBytes =>
         _buffers.GroupBy(b => b.Key.MemoryClass).ToDictionary(g => g.Key, g => g.Sum(b => b.Value.Bytes));
 

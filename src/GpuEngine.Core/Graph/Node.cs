@@ -31,5 +31,11 @@ public sealed class Node
     /// <summary>The layer that made this node ("layers.3.norm"), empty outside any layer. Ledgers group by it.</summary>
     public string Scope { get; }
 
+    /// <summary>
+    /// How often other nodes had made this one's values before: it makes them again so that they need not be kept, and must not be merged
+    /// with those.
+    /// </summary>
+    public int Repeats => Graph.Scope.Repeats(Scope);
+
     public override string ToString() => $"{Op.Name}#{Id}";
 }

@@ -3,6 +3,9 @@ namespace GpuEngine.Core.Graph;
 /// <summary>Names the layer whose nodes are being recorded, so that messages, ledgers and reports can say where a node comes from.</summary>
 public readonly struct Scope : IDisposable
 {
+    /// <summary>Ends the scope of nodes that make a value again (see <see cref="Recompute"/>).</summary>
+    private const string Again = " (again)";
+
     [ThreadStatic]
     private static string? _current;
 
@@ -26,6 +29,20 @@ public readonly struct Scope : IDisposable
         var scope = new Scope(_current);
         _current = path;
         return scope;
+    }
+
+    /// <summary>
+    /// Replaces the scope by that of nodes which make again what the nodes of <paramref name="path"/> made: passes keep the two apart though
+    /// their ops and inputs may be the same, and ledgers show them on lines of their own. What is made a third time is told from the second.
+    /// </summary>
+    public static Scope Recompute(string path) => Restore(path + Again);
+
+    /// <summary>How often the values of this scope's nodes had been made before.</summary>
+    internal static int Repeats(string path)
+    {
+        var (repeats, end) = (0, path.Length);
+        for (; path.AsSpan(0, end).EndsWith(Again, StringComparison.Ordinal); end -= Again.Length) repeats++;
+        return repeats;
     }
 
     public void Dispose() => _current = _previous;

@@ -16,7 +16,7 @@ public enum MemoryClass
     /// <summary>Scratch of one launch.</summary>
     Workspace,
 
-    /// <summary>The batch and the per-step scalars (learning rate, step, RNG offset).</summary>
+    /// <summary>The batch, the per-step scalars (learning rate, step, RNG offset), constants, and the results of a run.</summary>
     Inputs,
 }
 

@@ -8,7 +8,7 @@ public static class Planner
     public static ExecutionPlan Plan(TensorProgram program, IPlanTarget target)
     {
         var lowered = Lowering.Apply(Simplification.Apply(program), target);
-        return new StorageAssignment(target.Rewrite(KeepOldValues(Simplification.Apply(lowered))), target).Assign();
+        return new StorageAssignment(target.Rewrite(KeepOldValues(Simplification.Apply(lowered, mergeWidening: !target.WidensBf16))), target).Assign();
     }
 
     /// <summary>

@@ -4,18 +4,25 @@ namespace GpuEngine.Core.Plan;
 
 /// <summary>
 /// Exact clean-up, bit for bit: common subexpressions, chains of views, transposes that a matmul can absorb, arithmetic with
-/// neutral constants, constants of constants. Dead nodes vanish because only what the outputs need is rebuilt.
+/// neutral constants, constants of constants. Dead nodes vanish because only what the outputs need is rebuilt. A node that makes a
+/// value again on purpose (<see cref="Node.Repeats"/>) is not merged with the one that made it first.
 /// </summary>
 public static class Simplification
 {
-    public static TensorProgram Apply(TensorProgram program)
+    /// <param name="program">What is simplified.</param>
+    /// <param name="mergeWidening">
+    /// False leaves every widening of bf16 its own: a device that widens around each computation would otherwise keep the wide copy of an
+    /// activation from the forward to the backward pass.
+    /// </param>
+    public static TensorProgram Apply(TensorProgram program, bool mergeWidening = true)
     {
         var known = new Dictionary<Key, IReadOnlyList<Tensor>>();
         return program.Map(Traversal.Rewrite(program.Roots, (node, inputs) =>
         {
             if (node.Op is InputOp or VariableOp) return node.Outputs;
             if (Replace(node, inputs) is { } simpler) return [simpler];
-            var key = new Key(node.Op, inputs);
+            if (!mergeWidening && node.Op is CastOp && inputs[0].DType == DType.BF16 && inputs[0].Node.Op is not Leaf) return node.Op.Apply(inputs).Outputs;
+            var key = new Key(node.Op, inputs, node.Repeats);
             if (known.TryGetValue(key, out var same)) return same;
             var outputs = node.Op is Leaf ? node.Outputs : node.Op.Apply(inputs).Outputs;
             known.Add(key, outputs);
@@ -93,12 +100,13 @@ public static class Simplification
     private static double RoundTo(double value, DType dtype) => dtype is DType.F32 or DType.BF16 ? (float)value : value;
 
     /// <summary>An op with its inputs, compared by value and identity.</summary>
-    private readonly struct Key(Op op, Tensor[] inputs) : IEquatable<Key>
+    private readonly struct Key(Op op, Tensor[] inputs, int repeats) : IEquatable<Key>
     {
         private readonly Op _op = op;
         private readonly Tensor[] _inputs = inputs;
+        private readonly int _repeats = repeats;
 
-        public bool Equals(Key other) => _op.Equals(other._op) && _inputs.AsSpan().SequenceEqual(other._inputs);
+        public bool Equals(Key other) => _repeats == other._repeats && _op.Equals(other._op) && _inputs.AsSpan().SequenceEqual(other._inputs);
 
         public override bool Equals(object? obj) => obj is Key other && Equals(other);
 

@@ -20,6 +20,7 @@ internal sealed class StorageAssignment
     private readonly Dictionary<Tensor, (StorageBlock Block, long Offset)> _packed = [];
     private readonly Dictionary<Tensor, Variable> _updates;
     private readonly HashSet<Variable> _read;
+    private readonly HashSet<Tensor> _results;
 
     public StorageAssignment(TensorProgram program, IPlanTarget target)
     {
@@ -28,6 +29,7 @@ internal sealed class StorageAssignment
         _order = program.Nodes;
         _updates = program.Updates.DistinctBy(u => u.Value).ToDictionary(u => u.Value, u => u.Variable);
         _read = [.. _order.Select(n => n.Op).OfType<VariableOp>().Select(v => v.Variable)];
+        _results = [.. program.Outputs.Select(o => Source(o.Tensor))];
         for (var i = 0; i < _order.Count; i++) _time[_order[i]] = i;
     }
 
@@ -59,6 +61,13 @@ internal sealed class StorageAssignment
     internal static Tensor ViewRoot(Tensor tensor)
     {
         while (tensor.Node.Op is ReshapeOp or DetachOp or IdentityOp) tensor = tensor.Node.Inputs[0];
+        return tensor;
+    }
+
+    /// <summary>The tensor in whose storage a chain of views of any kind lies.</summary>
+    private static Tensor Source(Tensor tensor)
+    {
+        while (IsView(tensor.Node)) tensor = tensor.Node.Inputs[0];
         return tensor;
     }
 
@@ -192,7 +201,9 @@ internal sealed class StorageAssignment
             return;
         }
 
-        Bind(output, new StorageBlock(node.Op is InputOp ? MemoryClass.Inputs : MemoryClass.Activations, output), 0);
+        // What is there before a run or read after it: activations are shared with other plans, which run in between.
+        var lasts = node.Op is Leaf || _results.Contains(output);
+        Bind(output, new StorageBlock(lasts ? MemoryClass.Inputs : MemoryClass.Activations, output), 0);
     }
 
     /// <summary>The storage of the variable whose new value this is, where the old one has been read for the last time or nobody reads it.</summary>
@@ -212,7 +223,7 @@ internal sealed class StorageAssignment
         // Read through two inputs, the storage is no longer read element by element in one order.
         if (node.Inputs.Count(t => _blocks[t] == block) > 1) return false;
         if (block.Variable is { } variable) return _updates.GetValueOrDefault(output) == variable;
-        return block.Class == MemoryClass.Activations && block.Owner.Node.Op is not Leaf;
+        return block.Class == MemoryClass.Activations && !_results.Contains(output);
     }
 
     private int LastRead(StorageBlock block) => block.Tensors.Max(LastRead);

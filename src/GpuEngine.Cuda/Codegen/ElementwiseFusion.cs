@@ -27,8 +27,8 @@ internal static class ElementwiseFusion
                 continue;
             }
 
-            var inputs = node.Inputs.Select(t => map[t]).ToArray();
-            var outputs = node.Op is Leaf || inputs.SequenceEqual(node.Inputs) ? node.Outputs : node.Op.Apply(inputs).Outputs;
+            // Every node is renewed, so that those that stay keep their places in the order of execution.
+            var outputs = node.Op is Leaf ? node.Outputs : node.Op.Apply([.. node.Inputs.Select(t => map[t])]).Outputs;
             for (var i = 0; i < outputs.Count; i++) map[node.Outputs[i]] = outputs[i];
         }
 

@@ -46,7 +46,7 @@ internal static class BatchNormLauncher
     }
 
     /// <summary>What may be cut into slices: all tensors of x's type that are accessed.</summary>
-    private static ChannelSlices[]? Slicings(Node node, CudaLimits limits, int threads, int perThread)
+    internal static ChannelSlices[]? Slicings(Node node, CudaLimits limits, int threads, int perThread)
     {
         var op = (BatchNormOp)node.Op;
         var x = node.Inputs[0];
@@ -109,7 +109,7 @@ internal static class BatchNormLauncher
     }
 
     /// <summary>Blocks on a multiprocessor for which the apply kernel has registers enough.</summary>
-    private static int ApplyBlocks(BatchNormOp op) => op.Residual ? 2 : 3;
+    internal static int ApplyBlocks(BatchNormOp op) => op.Residual ? 2 : 3;
 
     private static PlannedKernel Evaluation(Node node, (string, string)[] macros, BatchNormPlan plan)
     {
@@ -161,7 +161,7 @@ internal static class BatchNormLauncher
     private static long ParameterBytes(Node node) => ((BatchNormOp)node.Op).Affine ? node.Inputs[1].Type.Bytes + node.Inputs[2].Type.Bytes : 0;
 
     /// <summary>The constants without those of the plan; null where the kernels do not fit.</summary>
-    private static (string, string)[]? Macros(Node node)
+    internal static (string, string)[]? Macros(Node node)
     {
         var op = (BatchNormOp)node.Op;
         var x = node.Inputs[0].Type;

@@ -15,6 +15,7 @@ internal static class FileLaunchers
         CudaKernels.Register<MaxoutOp>(MaxoutLauncher.Forward);
         CudaKernels.Register<MaxoutBackwardOp>(MaxoutLauncher.Backward);
         CudaKernels.Register<BatchNormOp>(BatchNormLauncher.Forward);
+        CudaKernels.Register<BatchNormApplyOp>(BatchNormApplyLauncher.Create);
         CudaKernels.Register<BatchNormBackwardOp>(BatchNormBackwardLauncher.Create);
         CudaKernels.Register<SyncBatchNormStatsOp>(SyncBatchNormLauncher.Stats);
         CudaKernels.Register<SyncBatchNormSumsOp>(SyncBatchNormLauncher.Sums);

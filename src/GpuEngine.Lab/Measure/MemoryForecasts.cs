@@ -21,13 +21,13 @@ public static class MemoryForecasts
         var variables = new ModelVariables(TrainingSetup.BuildModel(config, example, classes));
         Shape input = [config.BatchSize!.Value, example.Channels, example.Height, example.Width];
         var loss = TrainingSetup.Loss(config);
-        var compute = TrainingSetup.ComputeOf(config);
+        var (compute, passes) = (TrainingSetup.ComputeOf(config), TrainingSetup.PassesOf(config));
         var last = device.Target.PrefersChannelsLast(compute);
         var pipeline = TrainingSetup.PipelineOf(config, example);
-        var step = new TrainStep(variables, input, loss, TrainingSetup.BuildOptimizer(config), TrainingSetup.ClippingOf(config), compute, last, pipeline);
-        var evaluation = Planner.Plan(new EvalStep(variables, input, loss, compute, last, pipeline).Program, device.Target);
-        var forecast = new MemoryForecast(Planner.Plan(step.Program, device.Target), device.Target.Alignment);
-        var total = forecast.ByClass.ToDictionary(c => c.Key, c => c.Value + evaluation.ArenaBytes.GetValueOrDefault(c.Key));
-        return new RunForecast(forecast, total);
+        var step = new TrainStep(variables, input, loss, TrainingSetup.BuildOptimizer(config), TrainingSetup.ClippingOf(config), compute, last, passes, pipeline);
+        var evaluation = new EvalStep(variables, input, loss, compute, last, passes, pipeline);
+        TensorProgram[] programs = [step.Program, .. evaluation.Programs.Reverse()];
+        ExecutionPlan[] plans = [.. programs.Select(p => Planner.Plan(p, device.Target))];
+        return new RunForecast(new MemoryForecast(plans[0], device.Target.Alignment), ScratchPool.BytesTogether(plans, device.Target.Alignment));
     }
 }

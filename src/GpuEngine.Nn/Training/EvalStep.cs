@@ -14,12 +14,14 @@ public sealed class EvalStep
     /// <param name="loss">What is summed.</param>
     /// <param name="compute">The dtype between layers.</param>
     /// <param name="channelsLast">Whether images lie with their channels last between convolutions.</param>
+    /// <param name="passes">The rewrites that the step goes through; null takes <see cref="PassOptions.Default"/>.</param>
     /// <param name="pipeline">What becomes of a batch before the model sees it; null leaves it as it is.</param>
     /// <param name="averaging">Views of each image whose probabilities are averaged; <see cref="Logits"/> are then the logarithms of the averages.</param>
     public EvalStep(
         ModelVariables model, Shape inputShape, LossFunction loss, DType compute = DType.F32, bool channelsLast = false,
-        InputPipeline? pipeline = null, TestTimeAveraging? averaging = null)
+        PassOptions? passes = null, InputPipeline? pipeline = null, TestTimeAveraging? averaging = null)
     {
+        passes ??= PassOptions.Default;
         pipeline ??= InputPipeline.None;
         var input = F.Input(Input, pipeline.DType, inputShape);
         var target = F.Input(Target, DType.I32, [inputShape[0]]);
@@ -28,10 +30,26 @@ public sealed class EvalStep
         var logits = TestTimeAveraging.Average(
             [.. views.Select(view => F.Cast(model.Model.Forward(pipeline.Evaluation(input, view, compute), trace), DType.F32))]);
         Tensor[] roots = [logits, loss.Sum(logits, target), TrainStep.Correct(logits, target)];
-        var fused = Fusions.Apply(roots, channelsLast);
-        Program = new TensorProgram(
-            "eval_step", [new(Logits, fused[roots[0]]), new(LossSum, fused[roots[1]]), new(Correct, fused[roots[2]])]);
+        if (passes.FoldBatchNorms)
+        {
+            var folded = FoldBatchNorms.Apply(roots);
+            roots = [.. roots.Select(r => folded[r])];
+        }
+
+        var fused = Fusions.Apply(roots, channelsLast, passes);
+        (Preparation, Program) = HoistConstants.Apply(new TensorProgram(
+            "eval_step", [new(Logits, fused[roots[0]]), new(LossSum, fused[roots[1]]), new(Correct, fused[roots[2]])]));
     }
 
+    /// <summary>
+    /// What must run before the first batch whenever weights or running statistics have changed: it folds, rounds and turns weights once for
+    /// all batches. Null where there is nothing to do.
+    /// </summary>
+    public TensorProgram? Preparation { get; }
+
+    /// <summary>One batch.</summary>
     public TensorProgram Program { get; }
+
+    /// <summary>Both programs, in the order in which they run.</summary>
+    public IEnumerable<TensorProgram> Programs => Preparation is null ? [Program] : [Preparation, Program];
 }

@@ -9,6 +9,7 @@ namespace GpuEngine.Nn.Training;
 public sealed class Evaluator : IDisposable
 {
     private readonly IExecutable _executable;
+    private readonly IExecutable? _preparation;
     private readonly int _batchSize;
     private readonly int _length;
     private readonly int[] _labels;
@@ -16,22 +17,32 @@ public sealed class Evaluator : IDisposable
 
     public Evaluator(
         IDevice device, IVariableStore store, ModelVariables model, ExampleShape example, int batchSize, LossFunction loss, DType compute = DType.F32,
-        InputPipeline? pipeline = null, TestTimeAveraging? averaging = null)
+        PassOptions? passes = null, InputPipeline? pipeline = null, TestTimeAveraging? averaging = null)
     {
         (_batchSize, _length) = (batchSize, example.Length);
         _labels = new int[batchSize];
         _pipeline = pipeline ?? InputPipeline.None;
         Shape input = [batchSize, example.Channels, example.Height, example.Width];
-        var step = new EvalStep(model, input, loss, compute, device.Target.PrefersChannelsLast(compute), _pipeline, averaging);
+        var step = new EvalStep(model, input, loss, compute, device.Target.PrefersChannelsLast(compute), passes, _pipeline, averaging);
         _executable = device.Load(Planner.Plan(step.Program, device.Target), store);
+        if (step.Preparation is { } preparation) _preparation = device.Load(Planner.Plan(preparation, device.Target), store);
+        // For variables that have their values already; whoever evaluates after they changed prepares again.
+        _preparation?.Run();
     }
 
     public IExecutable Executable => _executable;
+
+    /// <summary>The plan of a batch and that of what precedes the first one, in the order of loading.</summary>
+    public IReadOnlyList<ExecutionPlan> Plans => _preparation is null ? [_executable.Plan] : [_executable.Plan, _preparation.Plan];
+
+    /// <summary>Bytes allocated for both, by class; what they share with a training plan is that one's.</summary>
+    public IEnumerable<KeyValuePair<MemoryClass, long>> AllocatedBytes => _executable.AllocatedBytes.Concat(_preparation?.AllocatedBytes ?? new Dictionary<MemoryClass, long>());
 
     public EvaluationResult Run(IExampleSource source)
     {
         using var loader = new BatchLoader(source, BatchLoaderOptions.Evaluation(_batchSize) with { Bytes = _pipeline.ReadsBytes });
         var (loss, correct) = (0.0, 0L);
+        _preparation?.Run();
         for (var i = 0L; i < loader.BatchesPerEpoch; i++)
         {
             var batch = loader.Take();
@@ -55,6 +66,7 @@ public sealed class Evaluator : IDisposable
         var (batch, answers) = (new float[_batchSize * _length], new float[_batchSize * classes]);
         var count = images.Length / _length;
         var logits = new float[count * classes];
+        _preparation?.Run();
         _executable.Write<int>(EvalStep.Target, _labels);
         for (var done = 0; done < count; done += _batchSize)
         {
@@ -70,5 +82,9 @@ public sealed class Evaluator : IDisposable
         return logits;
     }
 
-    public void Dispose() => _executable.Dispose();
+    public void Dispose()
+    {
+        _preparation?.Dispose();
+        _executable.Dispose();
+    }
 }

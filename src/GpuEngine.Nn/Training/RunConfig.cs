@@ -117,6 +117,15 @@ public sealed record RunConfig
 
     public string? InitFrom { get; init; }
 
+    /// <summary>Cheap activations are made again in the backward pass.</summary>
+    public bool? Recompute { get; init; }
+
+    /// <summary>Segments whose inside is made again in the backward pass: a number, or "auto".</summary>
+    public string? Checkpoint { get; init; }
+
+    /// <summary>Passes to leave out, "-name,-name".</summary>
+    public string? Passes { get; init; }
+
     /// <summary>Names that a config may use.</summary>
     public static IReadOnlyList<string> Names { get; } =
         [.. typeof(RunConfig).GetProperties().Where(p => p.CanWrite).Select(p => JsonNamingPolicy.SnakeCaseLower.ConvertName(p.Name))];

@@ -1,3 +1,4 @@
+using GpuEngine.Core;
 using GpuEngine.Core.Graph;
 using GpuEngine.Core.Plan;
 using GpuEngine.Nn.Optimizers;
@@ -25,13 +26,16 @@ public sealed class TrainStep
     /// <param name="clipping">Limits of the gradient.</param>
     /// <param name="compute">The dtype between layers.</param>
     /// <param name="channelsLast">Whether images lie with their channels last between convolutions.</param>
+    /// <param name="passes">The rewrites that the step goes through; null takes <see cref="PassOptions.Default"/>.</param>
     /// <param name="pipeline">What becomes of a batch before the model sees it; null leaves it as it is.</param>
     /// <exception cref="ShapeException">The model does not take the input, or gives no logits.</exception>
+    /// <exception cref="UserException">The model cannot be cut into that many segments.</exception>
     public TrainStep(
         ModelVariables model, Shape inputShape, LossFunction loss, Optimizer optimizer, Clipping clipping, DType compute = DType.F32,
-        bool channelsLast = false, InputPipeline? pipeline = null)
+        bool channelsLast = false, PassOptions? passes = null, InputPipeline? pipeline = null)
     {
         Model = model;
+        passes ??= PassOptions.Default;
         pipeline ??= InputPipeline.None;
         var input = F.Input(Input, pipeline.DType, inputShape);
         var target = F.Input(Target, DType.I32, [inputShape[0]]);
@@ -45,7 +49,7 @@ public sealed class TrainStep
         var lossTensor = loss.Mean(logits, target);
         var correct = Correct(logits, target);
 
-        var fused = Fusions.Apply([lossTensor, correct, .. trace.Updates.Values], channelsLast);
+        var fused = Fusions.Apply([lossTensor, correct, .. trace.Updates.Values], channelsLast, passes);
         (lossTensor, correct) = (fused[lossTensor], fused[correct]);
         var updates = new List<VariableUpdate>(model.Updates(trace).Select(u => u with { Value = fused[u.Value] }));
         List<NamedTensor> outputs = [new(Loss, lossTensor)];
@@ -57,15 +61,19 @@ public sealed class TrainStep
         updates.Add(new(Generator, Generator.Value + F.Literal([2], DType.I64, 0, 1)));
         updates.Add(new(LossSum, LossSum.Value + F.Cast(lossTensor, DType.F64)));
         updates.Add(new(CorrectSum, CorrectSum.Value + correct));
-        var program = new TensorProgram("train_step", outputs, updates);
-        var map = FuseCrossEntropy.Apply([.. program.Roots]);
-        Program = program.Map(map);
-        Gradients = [.. Gradients.Select(g => map[g])];
+        Program = new TensorProgram("train_step", outputs, updates);
+        if (passes.FuseCrossEntropy) Follow(FuseCrossEntropy.Apply([.. Program.Roots]));
+        // Above the loss, the count of right answers and the running statistics is the forward part; all the rest is backward.
+        var buffers = model.Buffers.Select(b => b.Variable).ToHashSet();
+        IReadOnlySet<Node> forward = Traversal.Ancestors(
+            [Program.Outputs[0].Tensor, .. Program.Updates.Where(u => u.Variable == CorrectSum || buffers.Contains(u.Variable)).Select(u => u.Value)]).ToHashSet();
+        if (passes.Checkpoint is { } segments) forward = Follow(CheckpointSegments.Apply(Program, forward, segments));
+        if (passes.Recompute) Follow(RecomputeActivations.Apply(Program, forward));
     }
 
     public ModelVariables Model { get; }
 
-    public TensorProgram Program { get; }
+    public TensorProgram Program { get; private set; }
 
     public int Classes { get; }
 
@@ -85,13 +93,25 @@ public sealed class TrainStep
     public IReadOnlyList<(ParameterGroup Group, string State, Variable Variable, double Start)> OptimizerState => _state;
 
     /// <summary>Gradients of the loss by parameter, in the order of the groups' slots.</summary>
-    public IReadOnlyList<Tensor> Gradients { get; }
+    public IReadOnlyList<Tensor> Gradients { get; private set; }
 
     private readonly List<(ParameterGroup, string, Variable, double)> _state = [];
 
     /// <summary>How many rows' largest logit is that of their label, i64.</summary>
     internal static Tensor Correct(Tensor logits, Tensor target) =>
         F.Sum(F.Cast(F.Eq(F.ArgMax(F.Detach(logits)), target), DType.I64));
+
+    private IReadOnlySet<Node> Follow(Rematerialization rewritten)
+    {
+        Follow(rewritten.Map);
+        return rewritten.Forward;
+    }
+
+    private void Follow(IReadOnlyDictionary<Tensor, Tensor> map)
+    {
+        Program = Program.Map(map);
+        Gradients = [.. Gradients.Select(g => map[g])];
+    }
 
     private List<Tensor> PackByGroup(double? limit)
     {

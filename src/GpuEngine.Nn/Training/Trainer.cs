@@ -51,12 +51,12 @@ public sealed class Trainer : IDisposable
 
     /// <summary>Bytes allocated on the device, by class: variables, the training plan and the evaluation plan.</summary>
     public IReadOnlyDictionary<MemoryClass, long> AllocatedBytes =>
-        new[] { Store.AllocatedBytes, Executable.AllocatedBytes, _evaluator!.Executable.AllocatedBytes }
+        new[] { Store.AllocatedBytes, Executable.AllocatedBytes, _evaluator!.AllocatedBytes }
             .SelectMany(d => d).GroupBy(p => p.Key).ToDictionary(g => g.Key, g => g.Sum(p => p.Value));
 
     /// <summary>What the plans said would be allocated, before anything was.</summary>
     public long PredictedBytes =>
-        Executable.Plan.PeakBytes(_device.Target.Alignment).Values.Sum() + _evaluator!.Executable.Plan.ArenaBytes.Values.Sum();
+        ScratchPool.BytesTogether([Executable.Plan, .. _evaluator!.Plans], _device.Target.Alignment).Values.Sum();
 
     /// <summary>Plans and allocates the steps and gives parameters their starting values.</summary>
     /// <exception cref="ShapeException">The model does not take these images.</exception>
@@ -71,12 +71,12 @@ public sealed class Trainer : IDisposable
         var variables = new ModelVariables(_model);
         Shape input = [size, data.Shape.Channels, data.Shape.Height, data.Shape.Width];
         _step = new TrainStep(
-            variables, input, _loss, _optimizer, Options.Clipping, Options.Compute, _device.Target.PrefersChannelsLast(Options.Compute), _pipeline);
+            variables, input, _loss, _optimizer, Options.Clipping, Options.Compute, _device.Target.PrefersChannelsLast(Options.Compute), Options.Passes, _pipeline);
         if (_step.Classes < data.Classes.Count)
             throw new UserException($"The data set '{data.Name}' has {data.Classes.Count} classes, but the model gives {_step.Classes} outputs; make the model at least as wide.");
         _store = _device.CreateStore();
         _executable = _device.Load(Planner.Plan(_step.Program, _device.Target), _store);
-        _evaluator = new Evaluator(_device, _store, variables, data.Shape, size, _loss, Options.Compute, _pipeline);
+        _evaluator = new Evaluator(_device, _store, variables, data.Shape, size, _loss, Options.Compute, Options.Passes, _pipeline);
         if (variables.CopyProgram() is { } copies) _copies = _device.Load(Planner.Plan(copies, _device.Target), _store);
         variables.Initialize(_store, Options.Seed);
         if (variables.Slots.Any(s => s.Parameter.Init.NeedsData)) LsuvInitialization.Run(_device, _store, variables, _loader, input, _pipeline);
@@ -134,7 +134,7 @@ public sealed class Trainer : IDisposable
     /// <summary>The same with the probabilities of several views of each image averaged.</summary>
     public EvaluationResult Evaluate(IExampleSource source, TestTimeAveraging averaging)
     {
-        using var evaluator = new Evaluator(_device, Store, Step.Model, source.Shape, Options.BatchSize, _loss, Options.Compute, _pipeline, averaging);
+        using var evaluator = new Evaluator(_device, Store, Step.Model, source.Shape, Options.BatchSize, _loss, Options.Compute, Options.Passes, _pipeline, averaging);
         return evaluator.Run(source);
     }
 

@@ -31,4 +31,7 @@ public sealed record TrainerOptions
 
     /// <summary>Random transforms of the training images, made on the device; evaluation does without.</summary>
     public Augmentation Augmentation { get; init; } = Augmentation.None;
+
+    /// <summary>The rewrites that training and evaluation go through.</summary>
+    public PassOptions Passes { get; init; } = PassOptions.Default;
 }

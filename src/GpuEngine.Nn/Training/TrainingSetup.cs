@@ -128,6 +128,20 @@ public static class TrainingSetup
         KeepCheckpoints = config.KeepCheckpoints ?? 3,
         Compute = ComputeOf(config),
         Augmentation = Augmentation.Parse(config.Augment),
+        Passes = PassesOf(config),
+    };
+
+    /// <exception cref="UserException">A pass is unknown, or the number of segments makes no sense.</exception>
+    public static PassOptions PassesOf(RunConfig config) => PassOptions.Parse(config.Passes) with
+    {
+        Recompute = config.Recompute ?? false,
+        Checkpoint = config.Checkpoint switch
+        {
+            null => null,
+            "auto" => CheckpointSegments.Auto,
+            var text when int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var segments) && segments >= 2 => segments,
+            var text => throw new UserException($"--checkpoint takes a number of segments from 2 on, or auto, but '{text}' was given."),
+        },
     };
 
     /// <summary>The same without reading files: what only a plan needs.</summary>
@@ -202,6 +216,7 @@ public static class TrainingSetup
         if (complete.ClipValue is <= 0) throw new UserException($"--clip-value must be positive, but is {complete.ClipValue}.");
         if (complete.Validation is < 0) throw new UserException($"--validation must not be negative, but is {complete.Validation}.");
         _ = BranchScaleOf(complete);
+        _ = PassesOf(complete);
         if (complete.Model == "mlp")
         {
             if (ResidualOf(complete) != ResidualForm.None) return;

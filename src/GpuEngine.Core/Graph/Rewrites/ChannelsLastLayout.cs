@@ -58,7 +58,8 @@ public static class ChannelsLastLayout
         {
             Conv2dOp conv => [Convolve(conv, node)],
             _ when !node.Inputs.Any(_last.ContainsKey) => null,
-            BatchNormOp norm => Normalise(norm, node),
+            BatchNormOp norm => Normalise(norm, norm.Residual, node),
+            BatchNormApplyOp norm => Normalise(norm, norm.Residual, node),
             MaxPoolOp pool => new MaxPoolNhwcOp(pool).Apply(Last(node.Inputs[0])).Outputs,
             AdaptiveAvgPool2dOp { OutputSize: [1, 1] } => [F.Mean(Last(node.Inputs[0]), [1, 2])],
             SliceOp s => [F.Slice(Last(node.Inputs[0]), Turn(s.Starts), Turn(s.Sizes), Turn(s.Steps))],
@@ -74,11 +75,11 @@ public static class ChannelsLastLayout
             return conv.Bias ? y + F.Reshape(First(node.Inputs[2]), [1, 1, 1, y.Shape[3]]) : y;
         }
 
-        private IReadOnlyList<Tensor> Normalise(BatchNormOp norm, Node node)
+        private IReadOnlyList<Tensor> Normalise(Op norm, bool residual, Node node)
         {
             var last = node.Inputs.Count - 1;
-            return (norm with { ChannelsLast = true }).Apply(
-                [.. node.Inputs.Select((t, i) => i == 0 || (norm.Residual && i == last) ? Last(t) : First(t))]).Outputs;
+            Op turned = norm is BatchNormOp whole ? whole with { ChannelsLast = true } : ((BatchNormApplyOp)norm) with { ChannelsLast = true };
+            return turned.Apply([.. node.Inputs.Select((t, i) => i == 0 || (residual && i == last) ? Last(t) : First(t))]).Outputs;
         }
 
         private static bool FitsBeside(Tensor input, Tensor output) =>

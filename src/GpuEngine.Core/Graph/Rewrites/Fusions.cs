@@ -6,12 +6,16 @@ public static class Fusions
     /// <summary>The map from each of <paramref name="outputs"/> to its replacement.</summary>
     /// <param name="outputs">What the graph is for.</param>
     /// <param name="channelsLast">Whether images lie with their channels last between convolutions.</param>
-    public static IReadOnlyDictionary<Tensor, Tensor> Apply(IReadOnlyList<Tensor> outputs, bool channelsLast = false)
+    /// <param name="passes">What is left out; null leaves nothing out.</param>
+    public static IReadOnlyDictionary<Tensor, Tensor> Apply(IReadOnlyList<Tensor> outputs, bool channelsLast = false, PassOptions? passes = null)
     {
-        var activated = FuseActivations.Apply(outputs);
-        IReadOnlyList<Tensor> laidOut = [.. outputs.Select(t => activated[t])];
-        if (channelsLast) laidOut = ChannelsLastLayout.Apply(laidOut);
-        var biased = FuseBiasActivations.Apply(laidOut);
-        return outputs.Zip(laidOut).DistinctBy(p => p.First).ToDictionary(p => p.First, p => biased[p.Second]);
+        passes ??= PassOptions.Default;
+        var rewritten = outputs;
+        if (passes.FuseActivations) rewritten = Each(FuseActivations.Apply(rewritten), rewritten);
+        if (channelsLast && passes.ChannelsLast) rewritten = ChannelsLastLayout.Apply(rewritten);
+        if (passes.FuseBias) rewritten = Each(FuseBiasActivations.Apply(rewritten), rewritten);
+        return outputs.Zip(rewritten).DistinctBy(p => p.First).ToDictionary(p => p.First, p => p.Second);
+
+        static IReadOnlyList<Tensor> Each(IReadOnlyDictionary<Tensor, Tensor> map, IReadOnlyList<Tensor> tensors) => [.. tensors.Select(t => map[t])];
     }
 }

@@ -21,6 +21,10 @@ internal abstract unsafe class BatchNormForward<T, TVec, TSimd> : CpuKernel, IBa
     protected const int Overhang = 16;
 
     private readonly BatchNormOp _op;
+
+    /// <summary>Whether mean and invstd are inputs (batch_norm_apply), so that y is all there is to make.</summary>
+    private readonly bool _given;
+
     private readonly T _eps;
     private readonly T _kept;
     private readonly T _taken;
@@ -28,7 +32,8 @@ internal abstract unsafe class BatchNormForward<T, TVec, TSimd> : CpuKernel, IBa
 
     protected BatchNormForward(Node node)
     {
-        _op = (BatchNormOp)node.Op;
+        _given = node.Op is BatchNormApplyOp;
+        _op = NormKernels.BatchNormOf(node);
         var x = node.Inputs[0].Shape;
         (Samples, Channels, Places) = SignMask.View(x, _op.ChannelsLast);
         Padded = (Channels + 15) / 16 * 16;
@@ -104,10 +109,11 @@ internal abstract unsafe class BatchNormForward<T, TVec, TSimd> : CpuKernel, IBa
     private void Finish(int c, TVec mask, TVec mean, TVec variance)
     {
         var (eps, one) = (_eps, T.One);
-        var invstd = TSimd.Divide(TSimd.Broadcast(&one), TSimd.Sqrt(TSimd.Add(variance, TSimd.Broadcast(&eps))));
+        var invstd = _given ? variance : TSimd.Divide(TSimd.Broadcast(&one), TSimd.Sqrt(TSimd.Add(variance, TSimd.Broadcast(&eps))));
         TSimd.StoreMasked(Mean + c, mask, mean);
         TSimd.StoreMasked(Scale + c, mask, _op.Affine ? TSimd.Multiply(invstd, TSimd.LoadMasked(In<T>(1) + c, mask)) : invstd);
         TSimd.StoreMasked(Bias + c, mask, _op.Affine ? TSimd.LoadMasked(In<T>(2) + c, mask) : TSimd.Zero);
+        if (_given) return;
         TSimd.StoreMasked(Out<T>(1) + c, mask, mean);
         TSimd.StoreMasked(Out<T>(2) + c, mask, invstd);
         if (!_op.Running) return;

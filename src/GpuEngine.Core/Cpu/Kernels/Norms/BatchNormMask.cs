@@ -65,9 +65,9 @@ internal abstract unsafe class BatchNormMask<T> : CpuKernel where T : unmanaged,
     }
 }
 
-/// <summary>batch_norm with relu and residual, then the signs, from y: it is positive, or NaN, exactly where z is.</summary>
+/// <summary>batch_norm or batch_norm_apply with relu and residual, then the signs, from y: it is positive, or NaN, exactly where z is.</summary>
 internal sealed unsafe class BatchNormMaskWriter<T>(Node node, CpuKernel inner)
-    : BatchNormMask<T>(inner, node.Inputs[0].Shape, ((BatchNormOp)node.Op).ChannelsLast) where T : unmanaged, IBinaryFloatingPointIeee754<T>
+    : BatchNormMask<T>(inner, node.Inputs[0].Shape, NormKernels.BatchNormOf(node).ChannelsLast) where T : unmanaged, IBinaryFloatingPointIeee754<T>
 {
     private readonly int _outputs = node.Outputs.Count;
 

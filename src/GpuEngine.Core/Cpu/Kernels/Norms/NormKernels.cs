@@ -24,7 +24,8 @@ internal static class NormKernels
 
     public static void Register()
     {
-        CpuKernels.Register<BatchNormOp>(BatchNorm);
+        CpuKernels.Register<BatchNormOp>((node, workers) => BatchNorm(node, workers, ((BatchNormOp)node.Op).HasMask));
+        CpuKernels.Register<BatchNormApplyOp>((node, workers) => BatchNorm(node, workers, ((BatchNormApplyOp)node.Op).Mask));
         CpuKernels.Register<BatchNormBackwardOp>(BatchNormGradient);
         CpuKernels.Register<GroupNormOp>(RowNorm);
         CpuKernels.Register<LayerNormOp>(RowNorm);
@@ -33,11 +34,14 @@ internal static class NormKernels
         CpuKernels.Register<RowNormBackwardOp>(RowNormBackward);
     }
 
-    private static CpuKernel? BatchNorm(Node node, int workers)
+    /// <summary>The node's op, or for batch_norm_apply the one whose inputs stand where its own do.</summary>
+    internal static BatchNormOp BatchNormOf(Node node) => node.Op as BatchNormOp ?? ((BatchNormApplyOp)node.Op).Evaluation;
+
+    private static CpuKernel? BatchNorm(Node node, int workers, bool mask)
     {
-        var op = (BatchNormOp)node.Op;
+        var op = BatchNormOf(node);
         var kernel = Create<BatchNormMaker>(node, workers, op.Activation, op.Residual);
-        return kernel is null || !op.HasMask ? kernel
+        return kernel is null || !mask ? kernel
             : node.Inputs[0].DType == DType.F32 ? new BatchNormMaskWriter<float>(node, kernel) : new BatchNormMaskWriter<double>(node, kernel);
     }
 
@@ -125,7 +129,7 @@ internal static class NormKernels
             where TVec : struct
             where TSimd : struct, ISimd<TVec, T>
             where TActivation : struct, IFusedActivation<T>
-            where TResidual : struct, IConstant => IsFlat(node.Inputs[0].Shape, ((BatchNormOp)node.Op).ChannelsLast)
+            where TResidual : struct, IConstant => IsFlat(node.Inputs[0].Shape, BatchNormOf(node).ChannelsLast)
             ? new BatchNormColumns<T, TVec, TSimd, TActivation, TResidual>(node, activation)
             : new BatchNormPlanes<T, TVec, TSimd, TActivation, TResidual>(node, activation, workers);
     }

@@ -1,0 +1,53 @@
+using GpuEngine.Core.Plan;
+
+namespace GpuEngine.Core.Graph;
+
+/// <summary>
+/// How many bytes of values are alive at once when nodes run in a given order: what rewrites compare to choose among plans before any is
+/// made. Leaves do not count, for they have storage of their own; parts of a packed arena count as they are made.
+/// </summary>
+internal static class LiveBytes
+{
+    /// <summary>The peak over the order of <paramref name="nodes"/>.</summary>
+    /// <param name="nodes">All nodes, in their order of execution.</param>
+    /// <param name="roots">What must last to the end.</param>
+    public static long Peak(IReadOnlyList<Node> nodes, IEnumerable<Tensor> roots)
+    {
+        var last = new Dictionary<Tensor, int>();
+        for (var i = 0; i < nodes.Count; i++)
+        {
+            foreach (var input in nodes[i].Inputs) last[StorageAssignment.ViewRoot(input)] = i;
+        }
+
+        foreach (var root in roots) last[StorageAssignment.ViewRoot(root)] = nodes.Count;
+        // Bytes that come alive at a node, and those that are free after it.
+        var change = new long[nodes.Count + 2];
+        for (var i = 0; i < nodes.Count; i++)
+        {
+            var node = nodes[i];
+            if (node.Op is Leaf) continue;
+            for (var k = 0; k < node.Outputs.Count; k++)
+            {
+                var output = node.Outputs[k];
+                if (StorageAssignment.ViewRoot(output) != output) continue;
+                // Written over an input that dies here, it takes that storage over.
+                var input = node.Op.InPlaceInput(k);
+                var over = input >= 0 ? StorageAssignment.ViewRoot(node.Inputs[input]) : null;
+                var starts = over is not null && over.Node.Op is not Leaf && over.Type.Bytes == output.Type.Bytes && last[over] == i ? i + 1 : i;
+                var ends = Math.Max(last.GetValueOrDefault(output, i), i) + 1;
+                if (starts >= ends) continue;
+                change[starts] += output.Type.Bytes;
+                change[Math.Min(ends, change.Length - 1)] -= output.Type.Bytes;
+            }
+        }
+
+        var (live, peak) = (0L, 0L);
+        foreach (var bytes in change)
+        {
+            live += bytes;
+            peak = Math.Max(peak, live);
+        }
+
+        return peak;
+    }
+}
