@@ -17,6 +17,9 @@ internal sealed record ConvProblem(ConvRole Role, ConvGeometry Geometry, Shape X
 
     public bool IsEmpty => X.Elements == 0 || W.Elements == 0 || Y.Elements == 0;
 
+    /// <summary>Whether every filter sees one channel: products of vectors, for which matrices do not pay.</summary>
+    public bool IsDepthwise => Geometry.Groups > 1 && W[1] == 1;
+
     /// <summary>The size arguments of the generated kernels.</summary>
     public long[] Sizes =>
     [

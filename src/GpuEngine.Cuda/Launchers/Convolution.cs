@@ -5,10 +5,14 @@ using GpuEngine.Cuda.Runtime;
 namespace GpuEngine.Cuda.Launchers;
 
 /// <summary>
-/// The three convolutions in both layouts: by cuDNN where it is installed, else by generated direct kernels.
+/// The three convolutions in both layouts. Variants: "cudnn"; "gemm", a window of one element as a product by cuBLAS; "im2col", products
+/// over patches; "direct" (or "naive"), generated kernels that are right everywhere.
 /// </summary>
 internal static class Convolution
 {
+    /// <summary>Below so many flops one direct launch takes no longer than the launches around a product.</summary>
+    private const long DirectFlops = 4 << 20;
+
     public static CudaKernel Forward(Node node, CudaLimits limits)
     {
         var problem = node.Op is ConvolutionNhwcOp nhwc
@@ -35,6 +39,22 @@ internal static class Convolution
 
     private static CudaKernel Create(Node node, CudaLimits limits, ConvProblem problem, string entry, string text)
     {
+        var own = Products(node, limits, problem) ?? (CudaKernel)Direct(node, limits, problem, entry, text);
+        return limits.HasCudnn && !problem.IsEmpty && limits.Allows("cudnn") ? new CudnnConvolution(limits, own, problem) : own;
+    }
+
+    /// <summary>By cuBLAS; null where that cannot be, may not be or does not pay.</summary>
+    private static PlannedKernel? Products(Node node, CudaLimits limits, ConvProblem problem)
+    {
+        if (!Im2colConvolution.Fits(problem, limits)) return null;
+        // Asked for by name it is planned whatever the size.
+        var wanted = limits.Allows(Im2colConvolution.IsPlain(problem) ? "gemm" : "im2col");
+        var pays = limits.Variant is not null || (!problem.IsDepthwise && node.Op.Cost(node).Flops >= DirectFlops);
+        return wanted && pays ? Im2colConvolution.Create(node, limits, problem) : null;
+    }
+
+    private static GeneratedKernel Direct(Node node, CudaLimits limits, ConvProblem problem, string entry, string text)
+    {
         var (count, dtype) = (node.Outputs[0].Type.Elements, node.Outputs[0].DType);
         var request = new KernelRequest(entry, entry)
         {
@@ -49,6 +69,7 @@ internal static class Convolution
         var shape = problem.Role == ConvRole.Weight
             ? new LaunchShape(new Dim3((uint)Math.Clamp(count, 1, 1 << 20)), new Dim3(128))
             : new LaunchShape(new Dim3((uint)limits.Blocks(count, 256)), new Dim3(256));
-        return CudnnConvolution.Or(new GeneratedKernel(node, request, shape, [.. problem.Sizes, count]), limits, problem);
+        limits.Allows("direct");
+        return new GeneratedKernel(node, request, shape, [.. problem.Sizes, count]);
     }
 }

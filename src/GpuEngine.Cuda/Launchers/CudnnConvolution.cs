@@ -24,22 +24,23 @@ internal sealed unsafe class CudnnConvolution : CudaKernel
     private CudnnConvolutionDescriptor _conv;
     private int _algorithm = -1;
 
-    private CudnnConvolution(CudaLimits limits, CudaKernel direct, ConvProblem problem) : base(direct.Node)
+    /// <param name="limits">What the device has.</param>
+    /// <param name="direct">What runs where cuDNN has no algorithm.</param>
+    /// <param name="problem">Not an empty one.</param>
+    public CudnnConvolution(CudaLimits limits, CudaKernel direct, ConvProblem problem) : base(direct.Node)
     {
         (_direct, _problem) = (direct, problem);
         _allowTf32 = limits.AllowTf32;
     }
 
-    public override long WorkspaceBytes => Budget;
+    public override long WorkspaceBytes => Math.Max(Budget, _direct.WorkspaceBytes);
+
+    public override string Decision => $"cudnn, else {_direct.Decision}";
 
     public override IReadOnlyList<KernelRequest> Requests => _direct.Requests;
 
     /// <summary>Whether cuDNN has an algorithm; known once bound.</summary>
     internal bool UsesCudnn => _algorithm >= 0;
-
-    /// <summary>cuDNN's kernel where it is installed and the tensors are not empty, else the generated one.</summary>
-    public static CudaKernel Or(CudaKernel direct, CudaLimits limits, ConvProblem problem) =>
-        limits.HasCudnn && !problem.IsEmpty ? new CudnnConvolution(limits, direct, problem) : direct;
 
     public override void Launch(CudaStream stream)
     {
