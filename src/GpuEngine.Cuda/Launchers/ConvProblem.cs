@@ -8,6 +8,12 @@ internal enum ConvRole
     Forward, Input, Weight,
 }
 
+/// <summary>What comes behind the sums of a forward convolution: a bias per filter, a tensor of y's type, relu or not.</summary>
+internal sealed record ConvEpilogue(bool Residual, bool Relu)
+{
+    public override string ToString() => $" + bias{(Residual ? " + residual" : "")}{(Relu ? " + relu" : "")}";
+}
+
 /// <summary>A convolution to run, its shapes as [N, C, H, W], [K, C/groups, R, S] and [N, K, P, Q] whatever the layout in memory.</summary>
 internal sealed record ConvProblem(ConvRole Role, ConvGeometry Geometry, Shape X, Shape W, Shape Y, bool IsChannelsLast)
 {

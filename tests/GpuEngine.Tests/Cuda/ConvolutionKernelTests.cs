@@ -123,7 +123,7 @@ public sealed class ConvolutionKernelTests(DeviceUnderTest under) : IClassFixtur
         Assert.IsType<GeneratedKernel>(Forward([8, 256, 32, 32], [256, 1, 3, 3], 256, limits));
         Assert.StartsWith("product", Forward([8, 64, 32, 32], [64, 64, 1, 1], 1, limits).Decision);
         Assert.IsType<GeneratedKernel>(Forward([8, 32, 32, 32], [64, 32, 3, 3], 1, limits with { HasCublas = false }));
-        Assert.IsType<CudnnConvolution>(Forward([8, 32, 32, 32], [64, 32, 3, 3], 1, limits with { HasCudnn = true }));
+        Assert.IsType<ConvolutionKernel>(Forward([8, 32, 32, 32], [64, 32, 3, 3], 1, limits with { HasCudnn = true }));
     }
 
     /// <summary>README.md of kernels/ states the limit.</summary>
