@@ -148,6 +148,18 @@ internal static class FileKernels
             "T* dx, const T* dy, const i32* index, i64 images, i64 channels, i64 height, i64 width, i64 rows, i64 columns",
             Pools()),
         Kernel(
+            "im2col.cu", "im2col", "patches of images as a matrix", "conv2d",
+            "T* columns, const T* x, i64 first, i64 images, i64 channels, i64 height, i64 width, i64 rows, i64 places, i64 groups",
+            Patches()),
+        Kernel(
+            "im2col.cu", "col2im", "images from the sums of their patches", "conv2d",
+            "T* x, const Sum* columns, i64 first, i64 images, i64 channels, i64 height, i64 width, i64 rows, i64 places, i64 groups",
+            Patches()),
+        Kernel(
+            "im2col.cu", "sum_parts", "parts of a weight gradient, added in a fixed order", "conv2d",
+            "T* out, const Sum* parts, i64 count, i64 number",
+            [.. new[] { DType.F32, DType.BF16, DType.F64 }.Select(dtype => Variant("", dtype))]),
+        Kernel(
             "maxout.cu", "maxout_forward", "maximum over neighbouring channels, and where it was", "maxout",
             "T* y, u8* index, const T* x, i64 count, i64 length",
             Pieces()),
@@ -305,6 +317,24 @@ internal static class FileKernels
             Variant("channels last", dtype, Width(dtype)), Variant("channels first", dtype, Define("CHANNELS_LAST", 0), Define("VECTOR", 1)),
         }),
         Variant("channels first", DType.F64, Define("CHANNELS_LAST", 0), Define("VECTOR", 1)),
+    ];
+
+    private static KernelVariant[] Patches() =>
+    [
+        .. new[] { DType.F32, DType.BF16 }.SelectMany(dtype => new[]
+        {
+            Variant("channels last", dtype, Width(dtype)), Variant("channels last gathered", dtype, Width(dtype), Define("GATHER", 1)),
+            Variant("channels first", dtype, Width(dtype), Define("CHANNELS_LAST", 0), Define("GATHER", 1)),
+            Variant("window of one, stride 2", dtype, [Width(dtype), .. Window(1, 2, 0)]),
+            Variant("window of 11, stride 4", dtype, [Width(dtype), Define("CHANNELS_LAST", 0), Define("GATHER", 1), .. Window(11, 4, 2)]),
+        }),
+        Variant("channels first", DType.F64, Width(DType.F64), Define("CHANNELS_LAST", 0), Define("GATHER", 1)),
+    ];
+
+    private static (string, string)[] Window(int extent, int stride, int pad) =>
+    [
+        Define("WINDOW_H", extent), Define("WINDOW_W", extent), Define("STRIDE_H", stride), Define("STRIDE_W", stride), Define("PAD_H", pad),
+        Define("PAD_W", pad), Define("DILATION_H", 1), Define("DILATION_W", 1),
     ];
 
     private static KernelVariant[] Dropouts() =>

@@ -36,6 +36,9 @@ public abstract class CudaKernel : IDisposable
     /// <summary>What was decided, in words by which two plans of one node are told apart.</summary>
     public virtual string Decision => string.Join(" + ", Requests.Select(Describe));
 
+    /// <summary>How it runs where that was chosen when it was bound, in words for reports; null before, and where there was no choice.</summary>
+    public virtual string? Way => null;
+
     /// <summary>What the kernel library gave; null before binding.</summary>
     protected KernelLibrary? Library { get; private set; }
 

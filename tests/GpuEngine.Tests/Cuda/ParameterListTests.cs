@@ -48,12 +48,12 @@ public class ParameterListTests
         }
     }
 
-    private static readonly string[] Variants = ["naive", "small", "one_read", "two_read"];
+    private static readonly string[] Variants = ["naive", "small", "one_read", "two_read", "im2col"];
 
     /// <summary>The launchers of all samples in both dtypes, and their variants by name, planned without a device.</summary>
     internal static IEnumerable<PlannedKernel> Planned()
     {
-        var limits = new CudaLimits();
+        var limits = new CudaLimits { HasCublas = true };
         foreach (var dtype in new[] { DType.F32, DType.BF16 })
         {
             foreach (var (spec, sample) in KernelSamples.All)
