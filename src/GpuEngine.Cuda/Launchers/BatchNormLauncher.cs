@@ -81,11 +81,13 @@ internal static class BatchNormLauncher
         Operand[] operands = [.. Outputs(node), Mask(node), Operand.Scratch(), Operand.Counter, .. Inputs(node)];
         long[] sizes = [.. plan.Slices.Sizes, plan.Members, plan.Share, plan.Resident, plan.Turns(limits)];
         var statistics = plan.Members * plan.Slices.Channels * 2 * sizeof(float);
-        var again = plan.Slices.BytesOf(plan.Again) + statistics + (plan.Members - 1) * ParameterBytes(node);
+        var reread = plan.Slices.BytesOf(plan.Again);
+        var again = reread + statistics + (plan.Members - 1) * ParameterBytes(node);
         return new PlannedKernel(node, new LaunchStep(request, plan.Cooperative(1), operands, sizes))
         {
             ScratchBytes = (long)plan.Groups * plan.Members * plan.Slices.Slots * 2 * sizeof(float),
             CounterCount = plan.Groups * GateWords,
+            RereadBytes = reread,
             ExactCost = node.Op.Cost(node) + new Cost(again, 0, 0) + plan.Rows + plan.Shifts,
         };
     }
@@ -104,6 +106,7 @@ internal static class BatchNormLauncher
         {
             ScratchBytes = plan.Slices.Slices * plan.Members * plan.Slices.Slots * 2 * sizeof(float),
             CounterCount = (int)plan.Slices.Slices,
+            RereadBytes = node.Inputs[0].Type.Bytes,
             ExactCost = node.Op.Cost(node) + new Cost(node.Inputs[0].Type.Bytes + parameters, 0, 0) + plan.Rows + plan.Shifts,
         };
     }

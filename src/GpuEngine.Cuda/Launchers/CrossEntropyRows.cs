@@ -86,6 +86,7 @@ internal static class CrossEntropyRows
         {
             ScratchBytes = call.ScratchBytes(blocks),
             CounterCount = call.CounterCount,
+            RereadBytes = rereads,
             ExactCost = call.Node.Op.Cost(call.Node) + call.Overhead(blocks, warps + (call.CountsFirst ? 1 : 0)) + new Cost(rereads, rewritten, 0),
         };
     }

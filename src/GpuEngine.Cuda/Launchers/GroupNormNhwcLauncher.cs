@@ -41,6 +41,7 @@ internal static class GroupNormNhwcLauncher
         return new PlannedKernel(node, statistics, apply)
         {
             ScratchBytes = parts,
+            RereadBytes = x.Type.Bytes,
             // Every block of apply reads its parameters, and the parts of its groups: one word of the first by all lanes, then all twice.
             ExactCost = once + new Cost(
                 x.Type.Bytes + (layout.Batch * tile.Parts - 1) * parameters + 2 * tile.Parts * parts + tile.Parts * layout.Rows * 32 * sizeof(float), parts, 0),
@@ -83,8 +84,8 @@ internal static class GroupNormNhwcLauncher
         var both = 2 * layout.Batch * tile.Parts - 1;
         var again = new Cost(
             2 * x.Type.Bytes + both * parameters + (2 * tile.Parts - 1) * statistics + tile.Parts * partial, op.Affine ? 0 : partial, 0);
-        var result = WithFinish(node, layout, macros, op.Affine, layout.Batch * tile.Parts, once + again, gradients, sums, apply);
-        return op.Affine ? result : new PlannedKernel(node, sums, apply) { ScratchBytes = partial, ExactCost = once + again };
+        if (!op.Affine) return new PlannedKernel(node, sums, apply) { ScratchBytes = partial, ExactCost = once + again, RereadBytes = 2 * x.Type.Bytes };
+        return WithFinish(node, layout, macros, true, layout.Batch * tile.Parts, once + again, gradients, sums, apply);
     }
 
     /// <summary>Whether the naive kernels are asked for by name.</summary>
@@ -98,6 +99,7 @@ internal static class GroupNormNhwcLauncher
         return new PlannedKernel(node, [.. steps, RowNormLauncher.Finish(partialRows, layout.Parameters, 2, macros.Defines, gradients)])
         {
             ScratchBytes = partial,
+            RereadBytes = steps.Length > 1 ? 2 * node.Inputs[1].Type.Bytes : 0,
             ExactCost = cost + new Cost(partial, partial, 0),
         };
     }
