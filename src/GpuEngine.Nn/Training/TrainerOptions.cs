@@ -28,4 +28,7 @@ public sealed record TrainerOptions
 
     /// <summary>The dtype of activations; weights and moments stay f32.</summary>
     public DType Compute { get; init; } = DType.F32;
+
+    /// <summary>What each step leaves beside the loss, for <see cref="StepMeasurements.Read"/> of <see cref="TrainStep.Measurements"/>.</summary>
+    public ByProducts ByProducts { get; init; }
 }

@@ -25,8 +25,6 @@ public class TrafficTableTests
             "sign bits: two rows of 8 channels are 2 bytes of a thread, 8 of a warp, a quarter of a sector; the L2 cache puts the sectors together"),
         ("cross_entropy both 8192x10 bf16", "one_read", 1.22, 1.38, "by name only (the launcher plans small): a row of 20 bytes is smaller than a sector"),
         ("cross_entropy both 8192x10 f32", "one_read", 1.14, 1.20, "by name only, a row of 40 bytes"),
-        ("group_norm(8)+silu NHWC forward 4x64x64x64 bf16", "two_read", 1.06, SectorsGoal, "each of the 16 parts of a sample reads what all 16 found"),
-        ("group_norm(8)+silu NHWC backward 4x64x64x64 bf16", "two_read", 1.061, SectorsGoal, "each of the 16 parts of a sample reads what all 16 found"),
     ];
 
     /// <summary>Claims at the timed shapes above the goal; what is too much is read from the L2 cache, not from memory.</summary>

@@ -36,6 +36,7 @@ internal static class NormKernels
     private static CpuKernel? BatchNorm(Node node, int workers)
     {
         var op = (BatchNormOp)node.Op;
+        if (op.Counts) return null;
         var kernel = Create<BatchNormMaker>(node, workers, op.Activation, op.Residual);
         return kernel is null || !op.HasMask ? kernel
             : node.Inputs[0].DType == DType.F32 ? new BatchNormMaskWriter<float>(node, kernel) : new BatchNormMaskWriter<double>(node, kernel);
