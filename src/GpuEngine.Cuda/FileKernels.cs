@@ -27,14 +27,18 @@ internal static class FileKernels
             "u8* mask, T* y, i64 batch, i64 channels, i64 length, i64 bytes",
             Norms(true)),
         Kernel(
+            "batch_norm.cu", "batch_norm_count_naive", "values of y above 0 by channel: the second oracle", "batch_norm",
+            "i64* positive, T* y, i64 batch, i64 channels, i64 length",
+            Norms(true)),
+        Kernel(
             "batch_norm.cu", "batch_norm_statistics", "moments of pieces, merged by the last block of a slice", "batch_norm",
-            "float* mean, float* invstd, float* new_mean, float* new_var, float* scratch, u32* counters, " +
+            "float* mean, float* invstd, float* new_mean, float* new_var, i64* positive, float* scratch, u32* counters, " +
             "const T* x, const float* running_mean, const float* running_var, i64 batch, i64 channels, " +
             "i64 length, i64 piece",
             Norms(true)),
         Kernel(
             "batch_norm.cu", "batch_norm_apply", "y from given statistics", "batch_norm",
-            "T* y, float* mean, float* invstd, float* new_mean, float* new_var, u8* mask, const T* x, " +
+            "T* y, float* mean, float* invstd, float* new_mean, float* new_var, u8* mask, i64* positive, const T* x, " +
             "const P* weight, const P* bias, const float* running_mean, const float* running_var, " +
             "const T* residual, i64 batch, i64 channels, i64 length, i64 piece",
             Norms(true)),
@@ -71,14 +75,14 @@ internal static class FileKernels
             Norms(false)),
         Kernel(
             "batch_norm_one_read.cu", "batch_norm_one_read", "one cooperative launch, slices held in shared memory", "batch_norm",
-            "T* y, float* mean, float* invstd, float* new_mean, float* new_var, u8* mask, float* scratch, " +
+            "T* y, float* mean, float* invstd, float* new_mean, float* new_var, u8* mask, i64* positive, float* scratch, " +
             "u32* counters, const T* x, const P* weight, const P* bias, const float* running_mean, " +
             "const float* running_var, const T* residual, i64 batch, i64 channels, i64 length, i64 members, " +
             "i64 share, i64 resident, i64 turns",
             Norms(true)),
         Kernel(
             "batch_norm_small.cu", "batch_norm_small", "one launch, a slice in the registers of a cluster", "batch_norm",
-            "T* y, float* mean, float* invstd, float* new_mean, float* new_var, u8* mask, const T* x, " +
+            "T* y, float* mean, float* invstd, float* new_mean, float* new_var, u8* mask, i64* positive, const T* x, " +
             "const P* weight, const P* bias, const float* running_mean, const float* running_var, " +
             "const T* residual, i64 batch, i64 channels, i64 length, i64 share",
             Norms(true)),
@@ -180,13 +184,12 @@ internal static class FileKernels
             "T* y, float* mean, float* invstd, const T* x, const P* weight, const P* bias, i64 positions, i64 channels, i64 piece",
             RowKernels.Slices("one_read", false)),
         Kernel(
-            "group_norm_nhwc.cu", "group_norm_nhwc_statistics", "channels last: what each part of a group knows", "group_norm",
-            "float* parts, const T* x, i64 batch, i64 positions, i64 channels, i64 piece",
+            "group_norm_nhwc.cu", "group_norm_nhwc_statistics", "channels last: statistics, by parts of a group", "group_norm",
+            "float* mean, float* invstd, float* parts, u32* counters, const T* x, i64 batch, i64 positions, i64 channels, i64 piece",
             RowKernels.Slices("two_read", false)),
         Kernel(
-            "group_norm_nhwc.cu", "group_norm_nhwc_apply", "channels last: y from the parts", "group_norm",
-            "T* y, float* mean, float* invstd, const float* parts, const T* x, const P* weight, const P* bias, i64 batch, " +
-            "i64 positions, i64 channels, i64 piece, i64 count",
+            "group_norm_nhwc.cu", "group_norm_nhwc_apply", "channels last: y from what they found", "group_norm",
+            "T* y, const float* found, const T* x, const P* weight, const P* bias, i64 positions, i64 channels, i64 piece",
             RowKernels.Slices("two_read", false)),
         Kernel(
             "group_norm_nhwc_backward.cu", "group_norm_nhwc_backward", "channels last: the gradients in one read", "group_norm",
@@ -195,13 +198,13 @@ internal static class FileKernels
             RowKernels.Slices("one_read", true)),
         Kernel(
             "group_norm_nhwc_backward.cu", "group_norm_nhwc_backward_sums", "channels last: sums of parts", "group_norm",
-            "float* partial, const T* dy, const T* x, const float* mean, const float* invstd, const P* weight, const P* bias, " +
-            "i64 positions, i64 channels, i64 piece",
+            "float* partial, float* parts, u32* counters, const T* dy, const T* x, const float* mean, const float* invstd, " +
+            "const P* weight, const P* bias, i64 positions, i64 channels, i64 piece",
             RowKernels.Slices("two_read", true)),
         Kernel(
             "group_norm_nhwc_backward.cu", "group_norm_nhwc_backward_apply", "channels last: dx from the sums", "group_norm",
             "T* dx, const float* partial, const T* dy, const T* x, const float* mean, const float* invstd, const P* weight, " +
-            "const P* bias, i64 positions, i64 channels, i64 piece, i64 count",
+            "const P* bias, i64 positions, i64 channels, i64 piece",
             RowKernels.Slices("two_read", true)),
         Kernel(
             "group_norm_nhwc_naive.cu", "group_norm_nhwc_naive_forward", "channels last: the second oracle", "group_norm",
@@ -393,6 +396,7 @@ internal static class FileKernels
 
     private static KernelVariant[] Norms(bool forward) =>
     [
+        .. forward ? new[] { Variant("rows relu counts", DType.BF16, [Width(DType.BF16), .. ActivationMacros.Of(new Relu())!, Define("COUNTS", 1)]) } : [],
         .. new[] { DType.F32, DType.BF16 }.SelectMany(dtype => new[]
         {
             Variant("rows", dtype, Width(dtype)),

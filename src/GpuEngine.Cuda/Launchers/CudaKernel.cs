@@ -30,6 +30,12 @@ public abstract class CudaKernel : IDisposable
     /// <summary>Bytes moved and flops of one launch, compared with the simulator's counters.</summary>
     public virtual Cost Cost => Node.Op.Cost(Node);
 
+    /// <summary>
+    /// Bytes of its main operands that it reads a second time because they do not fit on the chip, or are not meant to: 0 for a variant that
+    /// reads once. Part of <see cref="Cost"/>, and of the floor that the variant is measured by.
+    /// </summary>
+    public long RereadBytes { get; init; }
+
     /// <summary>The compiled kernels it needs, known from the plan alone.</summary>
     public abstract IReadOnlyList<KernelRequest> Requests { get; }
 

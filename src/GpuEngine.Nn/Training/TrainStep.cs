@@ -28,11 +28,12 @@ public sealed class TrainStep
     /// <param name="channelsLast">Whether images lie with their channels last between convolutions.</param>
     /// <param name="passes">The rewrites that the step goes through; null takes <see cref="PassOptions.Default"/>.</param>
     /// <param name="pipeline">What becomes of a batch before the model sees it; null leaves it as it is.</param>
+    /// <param name="byProducts">What the step is to leave beside the loss; see <see cref="Measurements"/>.</param>
     /// <exception cref="ShapeException">The model does not take the input, or gives no logits.</exception>
     /// <exception cref="UserException">The model cannot be cut into that many segments.</exception>
     public TrainStep(
         ModelVariables model, Shape inputShape, LossFunction loss, Optimizer optimizer, Clipping clipping, DType compute = DType.F32,
-        bool channelsLast = false, PassOptions? passes = null, InputPipeline? pipeline = null)
+        bool channelsLast = false, PassOptions? passes = null, InputPipeline? pipeline = null, ByProducts byProducts = ByProducts.None)
     {
         Model = model;
         passes ??= PassOptions.Default;
@@ -50,9 +51,11 @@ public sealed class TrainStep
         var correct = Correct(logits, target);
 
         var fused = Fusions.Apply([lossTensor, correct, .. trace.Updates.Values], channelsLast, passes);
-        (lossTensor, correct) = (fused[lossTensor], fused[correct]);
-        var updates = new List<VariableUpdate>(model.Updates(trace).Select(u => u with { Value = fused[u.Value] }));
-        List<NamedTensor> outputs = [new(Loss, lossTensor)];
+        var (measured, layers) = LayerByProducts.Ask([.. fused.Values.Distinct()], byProducts);
+        (lossTensor, correct) = (measured[fused[lossTensor]], measured[fused[correct]]);
+        var updates = new List<VariableUpdate>(model.Updates(trace).Select(u => u with { Value = measured[fused[u.Value]] }));
+        Measurements = new StepMeasurements(byProducts, layers, model);
+        List<NamedTensor> outputs = [new(Loss, lossTensor), .. Measurements.LayerOutputs];
 
         Gradients = model.GradientsOf(lossTensor, trace);
         var gradients = PackByGroup(clipping.Value);
@@ -72,6 +75,9 @@ public sealed class TrainStep
     }
 
     public ModelVariables Model { get; }
+
+    /// <summary>What a step leaves beside the loss, where it was asked for.</summary>
+    public StepMeasurements Measurements { get; }
 
     public TensorProgram Program { get; private set; }
 
@@ -135,12 +141,14 @@ public sealed class TrainStep
         IReadOnlyList<OptimizerUpdate> steps;
         if (limit is { } norm)
         {
-            var clipped = optimizer.RecordClipped([.. groups.Select(g => g.Step)], lr, Step.Value, norm, copy);
+            var clipped = optimizer.RecordClipped([.. groups.Select(g => g.Step)], lr, Step.Value, norm, copy, Measurements.Segments);
             outputs.Add(new(GradNorm, clipped.Clip.TotalNorm));
+            if (clipped.Clip.Segments is { } segments) outputs.AddRange(StepMeasurements.GradientOutputs(segments));
             steps = clipped.Groups;
         }
         else
         {
+            if (Measurements.Segments.Count > 0) outputs.AddRange(StepMeasurements.GradientOutputs(F.ClipGradNorm(gradients, 1, segments: Measurements.Segments).Segments!));
             steps = [.. groups.Select(g => optimizer.Record(g.Step.Param, g.Step.Grad, g.Step.State, lr, Step.Value, null, g.Step.Decays, copy))];
         }
 

@@ -71,7 +71,8 @@ public sealed class Trainer : IDisposable
         var variables = new ModelVariables(_model);
         Shape input = [size, data.Shape.Channels, data.Shape.Height, data.Shape.Width];
         _step = new TrainStep(
-            variables, input, _loss, _optimizer, Options.Clipping, Options.Compute, _device.Target.PrefersChannelsLast(Options.Compute), Options.Passes, _pipeline);
+            variables, input, _loss, _optimizer, Options.Clipping, Options.Compute, _device.Target.PrefersChannelsLast(Options.Compute), Options.Passes, _pipeline,
+            Options.ByProducts);
         if (_step.Classes < data.Classes.Count)
             throw new UserException($"The data set '{data.Name}' has {data.Classes.Count} classes, but the model gives {_step.Classes} outputs; make the model at least as wide.");
         _store = _device.CreateStore();

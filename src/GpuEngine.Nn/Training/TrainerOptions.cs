@@ -34,4 +34,7 @@ public sealed record TrainerOptions
 
     /// <summary>The rewrites that training and evaluation go through.</summary>
     public PassOptions Passes { get; init; } = PassOptions.Default;
+
+    /// <summary>What each step leaves beside the loss, for <see cref="StepMeasurements.Read"/> of <see cref="TrainStep.Measurements"/>.</summary>
+    public ByProducts ByProducts { get; init; }
 }

@@ -15,17 +15,19 @@ internal static class KernelSamples
             new("input"), new("running_mean", Optional: true, Differentiable: false), new("running_var", Optional: true, Differentiable: false),
             new("weight", Optional: true), new("bias", Optional: true), new("residual", Optional: true),
         ],
-        Attributes = [new("training", true, ""), new("activation", "identity", ""), new("channels_last", false, "")],
+        Attributes = [new("training", true, ""), new("activation", "identity", ""), new("channels_last", false, ""), new("counts", false, "")],
         Build = call =>
         {
             var activation = call.Choice("activation", ("identity", null), ("relu", new Relu()), ("silu", new Silu()), ("leaky_relu", (Activation?)new LeakyRelu(0.2)));
             var y = F.BatchNorm(
                 call["input"], call.Optional("running_mean"), call.Optional("running_var"), call.Optional("weight"), call.Optional("bias"),
-                call.Flag("training"), activation: activation, residual: call.Optional("residual"), channelsLast: call.Flag("channels_last"));
+                call.Flag("training"), activation: activation, residual: call.Optional("residual"), channelsLast: call.Flag("channels_last"),
+                counts: call.Flag("counts"));
             List<NamedTensor> outputs = [new("output", y.Output)];
             // A gradient through the statistics would take the decomposition in place of the backward kernel.
             if (y.RunningMean is { } mean) outputs.Add(new("running_mean", F.Detach(mean)));
             if (y.RunningVar is { } variance) outputs.Add(new("running_var", F.Detach(variance)));
+            if (y.Positive is { } positive) outputs.Add(new("positive", positive));
             return outputs;
         },
         Samples =
@@ -36,7 +38,7 @@ internal static class KernelSamples
             Norm([3, 5, 4, 4], "relu", residual: true), Norm([2, 3, 5, 7]), Norm([5, 2, 32, 36], "silu"), Norm([4, 2, 66, 64], "relu", residual: true),
             Norm([5, 12], "relu", training: false), Norm([700, 12], "silu", training: false, residual: true), Norm([2, 3, 16, 16], "relu", training: false),
             Norm([4, 5, 6, 24], "relu", residual: true, channelsLast: true), Norm([3, 2, 5, 7], "silu", residual: true, channelsLast: true),
-            Norm([5, 4, 12], "relu", training: false, channelsLast: true),
+            Norm([5, 4, 12], "relu", training: false, channelsLast: true), Norm([130, 16], "relu", counts: true), Norm([3, 5, 4, 4], "relu", residual: true, counts: true),
         ],
     };
 
@@ -299,13 +301,14 @@ internal static class KernelSamples
         Attributes = { ["normalized_shape"] = length },
     };
 
-    private static OpSample Norm(int[] shape, string activation = "identity", bool bare = false, bool residual = false, bool training = true, bool channelsLast = false)
+    private static OpSample Norm(int[] shape, string activation = "identity", bool bare = false, bool residual = false, bool training = true, bool channelsLast = false, bool counts = false)
     {
         var channels = channelsLast ? shape[^1] : shape[1];
         var sample = new OpSample { ["input"] = Sample.Uniform(-2, 5, shape) };
         sample.Attributes["activation"] = activation;
         sample.Attributes["training"] = training;
         sample.Attributes["channels_last"] = channelsLast;
+        sample.Attributes["counts"] = counts;
         if (residual) sample["residual"] = Sample.Normal(shape);
         if (bare) return sample;
         sample["weight"] = Sample.Normal(channels);
