@@ -17,6 +17,22 @@ internal static class FileKernels
             "T* dx, const T* dy, const T* x, i64 count",
             Activations()),
         Kernel(
+            "avg_pool.cu", "avg_pool_forward", "means over windows", "avg_pool2d",
+            "T* y, const T* x, i64 images, i64 channels, i64 height, i64 width, i64 rows, i64 columns",
+            Averages()),
+        Kernel(
+            "avg_pool.cu", "avg_pool_backward", "each place gathers from the windows that hold it", "avg_pool2d",
+            "T* dx, const T* dy, i64 images, i64 channels, i64 height, i64 width, i64 rows, i64 columns",
+            Averages()),
+        Kernel(
+            "avg_pool.cu", "avg_pool_planes", "means over planes, channels first", "adaptive_avg_pool2d",
+            "T* y, const T* x, i64 planes, i64 length, i64 by",
+            Averages()),
+        Kernel(
+            "avg_pool.cu", "avg_pool_places", "means over planes, channels last", "adaptive_avg_pool2d",
+            "T* y, const T* x, i64 images, i64 length, i64 channels, i64 by",
+            Averages()),
+        Kernel(
             "batch_norm.cu", "batch_norm_naive", "one block per channel: the second oracle", "batch_norm",
             "T* y, float* mean, float* invstd, float* new_mean, float* new_var, const T* x, const P* weight, " +
             "const P* bias, const float* running_mean, const float* running_var, const T* residual, i64 batch, " +
@@ -158,6 +174,14 @@ internal static class FileKernels
             "im2col.cu", "sum_parts", "parts of a weight gradient, added in a fixed order", "conv2d",
             "T* out, const Sum* parts, i64 count, i64 number",
             [.. new[] { DType.F32, DType.BF16, DType.F64 }.Select(dtype => Variant("", dtype))]),
+        Kernel(
+            "local_response_norm.cu", "local_response_norm_forward", "divides by a power of the energy in neighbouring channels", "local_response_norm",
+            "T* y, const T* x, i64 images, i64 channels, i64 length",
+            Responses()),
+        Kernel(
+            "local_response_norm.cu", "local_response_norm_backward", "its gradient", "local_response_norm",
+            "T* dx, const T* dy, const T* x, i64 images, i64 channels, i64 length",
+            Responses()),
         Kernel(
             "maxout.cu", "maxout_forward", "maximum over neighbouring channels, and where it was", "maxout",
             "T* y, u8* index, const T* x, i64 count, i64 length",
@@ -317,6 +341,27 @@ internal static class FileKernels
         }),
         Variant("channels first", DType.F64, Define("CHANNELS_LAST", 0), Define("VECTOR", 1)),
     ];
+
+    private static KernelVariant[] Averages() =>
+    [
+        .. new[] { DType.F32, DType.BF16 }.SelectMany(dtype => new[]
+        {
+            Variant("channels last", dtype, Width(dtype)), Variant("channels first", dtype, Define("CHANNELS_LAST", 0), Define("VECTOR", 1), Define("PIECE", 16 / dtype.Size())),
+            Variant("even windows", dtype, Width(dtype), Define("ADAPTIVE", 1), Define("LANES", 8)),
+            Variant("divisor", dtype, Define("CHANNELS_LAST", 0), Define("VECTOR", 1), Define("DIVISOR", 3)),
+        }),
+    ];
+
+    private static KernelVariant[] Responses() =>
+    [
+        .. new[] { DType.F32, DType.BF16 }.SelectMany(dtype => new[]
+        {
+            Variant("channels first", dtype), Variant("channels last", dtype, Width(dtype), Define("CHANNELS_LAST", 1)),
+            Variant("of 3, another power", dtype, Define("VECTOR", 1), Define("SIZE", 3), Define("SCALE", 0.1f), Define("BETA", 0.5f), Define("OFFSET", 1.0f)),
+        }),
+    ];
+
+    private static (string, string) Define(string name, float value) => KernelRequest.Define(name, value);
 
     private static KernelVariant[] Patches() =>
     [
