@@ -240,6 +240,10 @@ internal static class FileKernels
             "float* dweight, float* dbias, const T* dy, const T* x, const float* mean, const float* invstd, const P* weight, " +
             "const P* bias, i64 batch, i64 positions, i64 channels, i64 width",
             RowKernels.Slices("naive", true)),
+        Kernel(
+            "conv_weight_gradient.cu", "conv_weight_gradient", "weight gradients of 3 x 3 windows, the sum split over blocks", "conv2d",
+            "float* parts, const T* dy, const T* x, i64 images, i64 channels, i64 height, i64 width, i64 filters, i64 rows, i64 columns, i64 splits",
+            [.. new[] { DType.F32, DType.BF16 }.SelectMany(dtype => new[] { Variant("16 channels", dtype), Variant("tiles of 32", dtype, Tile(16, 16, 8, 8)), Variant("3 channels", dtype, Tile(2, 8, 16, 32)) })]),
         .. OptimizerKernels.All,
         Kernel(
             "row_norm.cu", "row_norm_forward", "layer, group, instance and rms norm of rows held in registers", "layer_norm",
@@ -374,6 +378,9 @@ internal static class FileKernels
         }),
         Variant("channels first", DType.F64, Width(DType.F64), Define("CHANNELS_LAST", 0), Define("GATHER", 1)),
     ];
+
+    private static (string, string)[] Tile(int channels, int filters, int band, int columns) =>
+        [Define("C_PAIRS", channels), Define("K_PAIRS", filters), Define("BAND", band), Define("COLUMNS", columns)];
 
     private static (string, string)[] Window(int extent, int stride, int pad) =>
     [
