@@ -28,6 +28,8 @@ internal static class AugmentLauncher
         var vector = VectorWidth.Dividing(y.DType, columns, readsVectors ? [x, y] : [y]);
         // Three planes at a time: more would not stay in registers.
         if (planes > 1) vector = Math.Min(vector, 4);
+        // Of bytes in a window, words: none may reach beyond the images.
+        var words = x.DType == DType.U8 && op.Crop is not null && (vector is 4 or 8) && x.Type.Elements % vector == 0 && VectorWidth.Any(DType.U8, [x]) > 1;
         var contrast = adjustments.Contains(ColorAdjustment.Contrast);
         var groups = (long)channels / planes * rows * (columns / vector);
         var pieces = contrast ? 1 : Math.Max(1, (groups + Threads * GroupsPerThread - 1) / (Threads * GroupsPerThread));
@@ -40,6 +42,7 @@ internal static class AugmentLauncher
             [
                 KernelRequest.Define("DTYPE", y.DType), KernelRequest.Define("PIXEL_DTYPE", x.DType), KernelRequest.Define("VECTOR", vector),
                 KernelRequest.Define("PLANES", planes), KernelRequest.Define("VECTOR_READS", readsVectors ? 1 : 0), KernelRequest.Define("CONTRAST", contrast ? 1 : 0),
+                KernelRequest.Define("BYTE_WORDS", words ? 1 : 0),
                 .. Steps(op, adjustments, height, width),
             ],
         };
@@ -49,7 +52,7 @@ internal static class AugmentLauncher
             : op.Crop is not null ? y.Type.Elements * x.DType.Size()
             : x.Type.Bytes;
         var beside = images * pieces * (16 + (op.Normalizes ? 8 * channels : 0));
-        return new PlannedKernel(node, new LaunchStep(request, shape, operands, [channels, height, width, rows, columns, pieces]))
+        return new PlannedKernel(node, new LaunchStep(request, shape, operands, [images, channels, height, width, rows, columns, pieces]))
         {
             ExactCost = new Cost((contrast ? 2 : 1) * reads + beside, y.Type.Bytes, node.Op.Cost(node).Flops),
         };

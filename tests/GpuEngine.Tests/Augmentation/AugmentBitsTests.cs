@@ -21,6 +21,8 @@ public sealed class AugmentBitsTests(DeviceUnderTest under) : IClassFixture<Devi
         new("crop", Crop(8, 8, 4), [7, 3, 8, 8]) { Images = DType.U8, Normalizes = true },
         new("crop flip cutout", Crop(9, 6, 2) with { Flip = 0.5, Cutout = new(5) }, [7, 3, 9, 6]) { Images = DType.U8, Normalizes = true },
         new("reflected crop", Crop(8, 8, 3, BorderMode.Reflect) with { Flip = 0.5 }, [7, 2, 8, 8]),
+        new("reflected bytes", Crop(8, 16, 5, BorderMode.Reflect) with { Flip = 0.5 }, [7, 3, 8, 16]) { Images = DType.U8, Normalizes = true },
+        new("bytes of other rows", Crop(4, 8, 1) with { Flip = 0.5 }, [8, 2, 6, 10]) { Images = DType.U8 },
         new("smaller crop", Crop(4, 4, 0), [7, 2, 9, 11]),
         new("filled crop", Crop(5, 5, 3, fill: 0.3), [4, 1, 5, 5]),
         new("many blocks", Crop(40, 72, 4) with { Flip = 0.5, Cutout = new(8) }, [2, 3, 40, 72]) { Images = DType.U8, Normalizes = true },
