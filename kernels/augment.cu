@@ -181,8 +181,8 @@ struct Group {
 };
 
 extern "C" __global__ void __launch_bounds__(THREADS) augment(
-    T* y, const U* x, const i64* state, const float* mean, const float* deviation, i64 images, i64 channels, i64 height, i64 width,
-    i64 rows, i64 columns, i64 pieces) {
+    T* y, const U* x, const i64* state, const float* mean, const float* deviation, const i32* flips, i64 images, i64 channels,
+    i64 height, i64 width, i64 rows, i64 columns, i64 pieces) {
     __shared__ ImageDraw draw;
     __shared__ float means[kMostChannels];
     __shared__ float deviations[kMostChannels];
@@ -190,7 +190,10 @@ extern "C" __global__ void __launch_bounds__(THREADS) augment(
                      static_cast<i32>(columns), images * channels * height * width};
     const i64 image = blockIdx.x / pieces;
     const i32 piece = static_cast<i32>(blockIdx.x % pieces);
-    if (threadIdx.x == 0) draw_image(draw, state, image, size.height, size.width, size.rows, size.columns);
+    if (threadIdx.x == 0) {
+        draw_image(draw, state, image, size.height, size.width, size.rows, size.columns);
+        if (FLIPS_GIVEN) draw.flip = flips[image] != 0;
+    }
     if (NORMALIZE && threadIdx.x < channels) {
         means[threadIdx.x] = mean[threadIdx.x];
         deviations[threadIdx.x] = deviation[threadIdx.x];

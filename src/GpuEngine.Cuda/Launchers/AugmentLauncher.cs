@@ -46,12 +46,12 @@ internal static class AugmentLauncher
                 .. Steps(op, adjustments, height, width),
             ],
         };
-        Operand[] operands = [Operand.Out(0), Operand.In(0), Operand.In(1), Operand.In(2, op.Normalizes), Operand.In(3, op.Normalizes)];
+        Operand[] operands = [Operand.Out(0), Operand.In(0), Operand.In(1), Operand.In(2, op.Normalizes), Operand.In(3, op.Normalizes), Operand.In(node.Inputs.Count - 1, op.FlipsGiven)];
         var shape = new LaunchShape(new Dim3((uint)(images * pieces)), new Dim3(Threads));
         var reads = op.ResizedCrop is not null ? 4 * y.Type.Elements * x.DType.Size()
             : op.Crop is not null ? y.Type.Elements * x.DType.Size()
             : x.Type.Bytes;
-        var beside = images * pieces * (16 + (op.Normalizes ? 8 * channels : 0));
+        var beside = images * pieces * (16 + (op.FlipsGiven ? 4 : 0) + (op.Normalizes ? 8 * channels : 0));
         return new PlannedKernel(node, new LaunchStep(request, shape, operands, [images, channels, height, width, rows, columns, pieces]))
         {
             ExactCost = new Cost((contrast ? 2 : 1) * reads + beside, y.Type.Bytes, node.Op.Cost(node).Flops),
@@ -63,6 +63,7 @@ internal static class AugmentLauncher
     {
         yield return ("STREAM", ((uint)op.Stream).ToString(CultureInfo.InvariantCulture) + "u");
         yield return KernelRequest.Define("FLIPS", (long)(op.FlipThreshold * (1 << 24)));
+        yield return KernelRequest.Define("FLIPS_GIVEN", op.FlipsGiven ? 1 : 0);
         yield return KernelRequest.Define("NORMALIZE", op.Normalizes ? 1 : 0);
         yield return KernelRequest.Define("CUTOUT", op.Cutout?.Size ?? 0);
         if (op.Crop is { } crop)
