@@ -304,6 +304,7 @@ internal static class KernelSamples
     [
         BatchNorm, BiasAct, BiasActCounts, PRelu, SRelu, Maxout, CrossEntropy, CrossEntropyWithGradient, LayerNorm, GroupNorm, Averages, Responses, Softmax, LogSoftmax, Adam, Sgd, ClippedStep, OpCatalog.Find("sync_batch_norm_stats"), OpCatalog.Find("sync_batch_norm_sums"), Transpose, Unaligned,
         OpCatalog.Find("dropout") with { Samples = [new() { ["input"] = Sample.Normal(4099), Attributes = { ["p"] = 0.3, ["seed"] = 7 } }] },
+        OpCatalog.Find("augment") with { Differentiable = false },
         OpCatalog.Find("clip_grad_norm") with { Samples = [new() { ["grad"] = Sample.Normal(70001), Attributes = { ["max_norm"] = 2.0 } }] },
         .. Activations.All.Where(s => s.Name != "identity").Select(s => s with { Samples = [new() { ["input"] = Sample.Uniform(-9, 9, 1) }, new() { ["input"] = Sample.Normal(4099) }] }),
     ];
