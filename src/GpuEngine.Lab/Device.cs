@@ -1,8 +1,10 @@
 using GpuEngine.Core;
 using GpuEngine.Core.Cpu;
 using GpuEngine.Core.Devices;
+using GpuEngine.Core.Plan;
 using GpuEngine.Cuda;
 using GpuEngine.Cuda.Interop;
+using GpuEngine.Cuda.Launchers;
 using GpuEngine.Cuda.Runtime;
 
 namespace GpuEngine.Lab;
@@ -36,6 +38,18 @@ public static class Device
         }
     }
 
+    /// <summary>
+    /// What plans are made for: the device itself, or where --device cuda is asked for and there is none, an H200 with its libraries, of which
+    /// nothing but its sizes is needed.
+    /// </summary>
+    /// <exception cref="UserException">The name is unknown or the device is not there.</exception>
+    public static PlanningDevice ForPlanning(string name, int threads = 0, bool allowTf32 = false)
+    {
+        if (name != "cuda" || HasCuda()) return new PlanningDevice(Open(name, threads, allowTf32), null);
+        var limits = new CudaLimits { HasCublas = true, HasCublasLt = true, HasCudnn = true, AllowTf32 = allowTf32 };
+        return new PlanningDevice(null, new CudaPlanTarget(limits, Options(allowTf32)));
+    }
+
     private static CudaDeviceOptions Options(bool allowTf32) => new() { AllowTf32 = allowTf32, Warn = text => Console.Error.WriteLine(text) };
 
     /// <summary>Whether a CUDA device and the compiler for its kernels are there; finding out must not fail.</summary>
@@ -52,4 +66,19 @@ public static class Device
             return false;
         }
     }
+}
+
+/// <summary>A device to plan for, opened or imagined.</summary>
+public sealed class PlanningDevice : IDisposable
+{
+    private readonly IDevice? _device;
+
+    internal PlanningDevice(IDevice? device, IPlanTarget? target) => (_device, Target) = (device, target ?? device!.Target);
+
+    public IPlanTarget Target { get; }
+
+    /// <summary>True when the device is not here: plans are made for an H200 then.</summary>
+    public bool IsImagined => _device is null;
+
+    public void Dispose() => _device?.Dispose();
 }

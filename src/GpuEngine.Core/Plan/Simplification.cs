@@ -45,6 +45,9 @@ public static class Simplification
                 return F.Reshape(inputs[0].Node.Inputs[0], type.Shape);
             case ReshapeOp or BroadcastToOp or CastOp when Constant(inputs[0]) is { } value && (type.DType.IsFloat() || value == Math.Floor(value)):
                 return F.Full(type.Shape, RoundTo(value, type.DType), type.DType);
+            case PermuteOp { Order: var order } when order.Where(axis => inputs[0].Shape[axis] != 1) is var kept && kept.SequenceEqual(kept.Order()):
+                // Only axes of one element move, as those of a 1x1 window do: nothing moves in memory.
+                return F.Reshape(inputs[0], type.Shape);
             case MatMulOp op:
                 return AbsorbTransposes(op, inputs);
             case BinaryOp op:

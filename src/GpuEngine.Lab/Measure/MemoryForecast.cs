@@ -24,6 +24,12 @@ public sealed class MemoryForecast
 
     public int Launches => _plan.Launches.Count;
 
+    /// <summary>Exact bytes and flops of one step.</summary>
+    public Cost Cost => _plan.Launches.Where(l => l.Node.Op is not Leaf).Select(l => l.Cost).Aggregate(default(Cost), (a, b) => a + b);
+
+    /// <summary>Launches that make again what was not kept.</summary>
+    public int Repeated => _plan.Launches.Count(l => l.Node.Repeats > 0);
+
     /// <summary>Bytes of activations alive at each launch.</summary>
     public long[] Timeline()
     {

@@ -1,4 +1,3 @@
-using GpuEngine.Core.Devices;
 using GpuEngine.Core.Graph;
 using GpuEngine.Core.Plan;
 using GpuEngine.Nn.Training;
@@ -15,19 +14,29 @@ public sealed record RunForecast(MemoryForecast Step, IReadOnlyDictionary<Memory
 public static class MemoryForecasts
 {
     /// <summary>Plans the run's programs for a device without loading them.</summary>
-    public static RunForecast Of(RunConfig config, IDevice device)
+    public static RunForecast Of(RunConfig config, IPlanTarget target)
     {
         var (example, classes) = TrainingSetup.ExampleOf(config);
         var variables = new ModelVariables(TrainingSetup.BuildModel(config, example, classes));
         Shape input = [config.BatchSize!.Value, example.Channels, example.Height, example.Width];
         var loss = TrainingSetup.Loss(config);
         var (compute, passes) = (TrainingSetup.ComputeOf(config), TrainingSetup.PassesOf(config));
-        var last = device.Target.PrefersChannelsLast(compute);
+        var last = target.PrefersChannelsLast(compute);
         var pipeline = TrainingSetup.PipelineOf(config, example);
         var step = new TrainStep(variables, input, loss, TrainingSetup.BuildOptimizer(config), TrainingSetup.ClippingOf(config), compute, last, passes, pipeline);
         var evaluation = new EvalStep(variables, input, loss, compute, last, passes, pipeline);
         TensorProgram[] programs = [step.Program, .. evaluation.Programs.Reverse()];
-        ExecutionPlan[] plans = [.. programs.Select(p => Planner.Plan(p, device.Target))];
-        return new RunForecast(new MemoryForecast(plans[0], device.Target.Alignment), ScratchPool.BytesTogether(plans, device.Target.Alignment));
+        ExecutionPlan[] plans = [.. programs.Select(p => Planner.Plan(p, target))];
+        return new RunForecast(new MemoryForecast(plans[0], target.Alignment), ScratchPool.BytesTogether(plans, target.Alignment));
+    }
+
+    /// <summary>What PyTorch's eager mode would need for the same step, by formula.</summary>
+    public static TorchEagerMemory Torch(RunConfig config)
+    {
+        var (example, classes) = TrainingSetup.ExampleOf(config);
+        var variables = new ModelVariables(TrainingSetup.BuildModel(config, example, classes));
+        return TorchEagerMemory.Of(
+            variables, [config.BatchSize!.Value, example.Channels, example.Height, example.Width], TrainingSetup.Loss(config), TrainingSetup.ComputeOf(config),
+            TrainingSetup.BuildOptimizer(config).StateNames.Count);
     }
 }

@@ -30,7 +30,7 @@ public class TrainerTests
     {
         using var folder = new TemporaryFolder();
         using var device = new CpuDevice(2);
-        var forecast = MemoryForecasts.Of(TinyJob.Config, device);
+        var forecast = MemoryForecasts.Of(TinyJob.Config, device.Target);
         var result = TinyJob.Run(TinyJob.Config, folder["run"]);
         foreach (var memoryClass in Enum.GetValues<MemoryClass>())
         {

@@ -35,7 +35,7 @@ public static class CheckpointSegments
 
         if (graph.Most < 2) throw new UserException("--checkpoint auto: this model has no place to be cut at; leave the option out.");
         var root = Math.Sqrt(graph.Most);
-        return new[] { 0.5, 0.7, 1, 1.4, 2, 2.8, 4 }.Select(f => Math.Clamp((int)Math.Round(f * root), 2, graph.Most)).Distinct()
+        return new[] { 0.5, 0.75, 1, 1.5, 2, 3 }.Select(f => Math.Clamp((int)Math.Round(f * root), 2, graph.Most)).Distinct()
             .Select(n => Rematerialization.Apply(program, forward, graph.Dropped(n))).MinBy(p => p.PeakBytes)!;
     }
 

@@ -4,22 +4,23 @@ namespace GpuEngine.Core.Graph;
 
 /// <summary>
 /// How many bytes of values are alive at once when nodes run in a given order: what rewrites compare to choose among plans before any is
-/// made. Leaves do not count, for they have storage of their own; parts of a packed arena count as they are made.
+/// made. Leaves, parts of a packed arena and new values of variables do not count, for they have storage of their own.
 /// </summary>
 internal static class LiveBytes
 {
-    /// <summary>The peak over the order of <paramref name="nodes"/>.</summary>
-    /// <param name="nodes">All nodes, in their order of execution.</param>
-    /// <param name="roots">What must last to the end.</param>
-    public static long Peak(IReadOnlyList<Node> nodes, IEnumerable<Tensor> roots)
+    /// <summary>The peak over the program's nodes in their order.</summary>
+    public static long Peak(TensorProgram program)
     {
+        var nodes = program.Nodes;
+        var placed = program.Updates.Select(u => u.Value)
+            .Concat(nodes.Where(n => n.Op is PackOp).SelectMany(n => n.Inputs.Concat(n.Outputs))).Select(StorageAssignment.ViewRoot).ToHashSet();
         var last = new Dictionary<Tensor, int>();
         for (var i = 0; i < nodes.Count; i++)
         {
             foreach (var input in nodes[i].Inputs) last[StorageAssignment.ViewRoot(input)] = i;
         }
 
-        foreach (var root in roots) last[StorageAssignment.ViewRoot(root)] = nodes.Count;
+        foreach (var root in program.Roots) last[StorageAssignment.ViewRoot(root)] = nodes.Count;
         // Bytes that come alive at a node, and those that are free after it.
         var change = new long[nodes.Count + 2];
         for (var i = 0; i < nodes.Count; i++)
@@ -29,7 +30,7 @@ internal static class LiveBytes
             for (var k = 0; k < node.Outputs.Count; k++)
             {
                 var output = node.Outputs[k];
-                if (StorageAssignment.ViewRoot(output) != output) continue;
+                if (StorageAssignment.ViewRoot(output) != output || placed.Contains(output)) continue;
                 // Written over an input that dies here, it takes that storage over.
                 var input = node.Op.InPlaceInput(k);
                 var over = input >= 0 ? StorageAssignment.ViewRoot(node.Inputs[input]) : null;

@@ -10,7 +10,8 @@ namespace GpuEngine.Core.Graph;
 /// <remarks>
 /// The rule. A value is dropped when it saves at least <see cref="LeastSaved"/> bytes per byte that making it again reads and writes. A value
 /// of which another dropped one is made hangs on it; such chains (the sums of residual blocks, each made of the one before) are all alive
-/// while their first end is read, so their length is limited, by that number of links whose plan has the lowest peak.
+/// while their first end is read, so their length is limited, by that number of links whose plan has the lowest peak. Values near the loss
+/// are read again at once, so as many layers before it keep theirs as the peak allows.
 /// Values, and with them losses and gradients, keep their bits where a device runs the copy by the same arithmetic as the first time: on the
 /// CPU, and in f32 and bf16 by the CUDA kernels of batch_norm.
 /// </remarks>
@@ -19,8 +20,11 @@ public static class RecomputeActivations
     /// <summary>Bytes saved per byte moved below which a value is kept.</summary>
     public const double LeastSaved = 1.0 / 6;
 
+    /// <summary>How much higher than the lowest the peak may be for the sake of values near the loss.</summary>
+    private const double Slack = 1.005;
+
     /// <summary>Lengths of chains that are tried.</summary>
-    private static readonly int[] Lengths = [1, 2, 3, 4, 6, 8, 12, 16, int.MaxValue];
+    private static readonly int[] Lengths = [1, 2, 3, 4, 6, 8, 16, int.MaxValue];
 
     /// <param name="program">A training step.</param>
     /// <param name="forward">The nodes of its forward part.</param>
@@ -28,17 +32,28 @@ public static class RecomputeActivations
     {
         var saved = new SavedValues(program, forward);
         Rematerialization? best = null;
-        var sets = new List<HashSet<Tensor>>();
+        HashSet<Tensor>? before = null;
+        var links = 0;
         foreach (var length in Lengths)
         {
-            var dropped = new Choice(saved, length).Dropped;
-            if (sets.Count > 0 && sets[^1].SetEquals(dropped)) continue;
-            sets.Add(dropped);
+            var dropped = new Choice(saved, length, saved.Forward.Count).Dropped;
+            if (before?.SetEquals(dropped) == true) continue;
+            before = dropped;
             var plan = Rematerialization.Apply(program, forward, dropped);
-            if (best is null || plan.PeakBytes < best.PeakBytes) best = plan;
+            if (best is null || plan.PeakBytes < best.PeakBytes) (best, links) = (plan, length);
         }
 
-        return best!;
+        var allowed = (long)(best!.PeakBytes * Slack);
+        var (few, enough) = (0, saved.Forward.Count);
+        while (enough - few > Math.Max(1, saved.Forward.Count / 64))
+        {
+            var middle = (few + enough) / 2;
+            var plan = Rematerialization.Apply(program, forward, new Choice(saved, links, middle).Dropped);
+            if (plan.PeakBytes > allowed) few = middle;
+            else (enough, best) = (middle, plan);
+        }
+
+        return best;
     }
 
     /// <summary>Whether making a value again streams its inputs once: no product of matrices, no convolution.</summary>
@@ -46,17 +61,17 @@ public static class RecomputeActivations
         MatMulOp or LinearOp or Conv2dOp or ConvolutionOp or ConvolutionInputOp or ConvolutionWeightOp or ConvolutionNhwcOp or ConvolutionInputNhwcOp
         or ConvolutionWeightNhwcOp or LinearParametersBackwardOp);
 
-    /// <summary>What is dropped when chains have so many links at most.</summary>
+    /// <summary>What is dropped of the first so many nodes when chains have so many links at most.</summary>
     private sealed class Choice
     {
         private readonly SavedValues _saved;
         private readonly int _length;
         private readonly Dictionary<Tensor, int> _links = [];
 
-        public Choice(SavedValues saved, int length)
+        public Choice(SavedValues saved, int length, int nodes)
         {
             (_saved, _length) = (saved, length);
-            foreach (var node in saved.Forward) Consider(node);
+            foreach (var node in saved.Forward.Take(nodes)) Consider(node);
         }
 
         public HashSet<Tensor> Dropped => [.. _links.Keys];

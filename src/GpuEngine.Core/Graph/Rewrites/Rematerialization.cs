@@ -13,6 +13,7 @@ public sealed class Rematerialization
     private readonly Dictionary<Tensor, Tensor> _map = [];
     private readonly Dictionary<Tensor, Tensor> _again = [];
     private readonly HashSet<Node> _forward = [];
+    private long? _peak;
 
     private Rematerialization(TensorProgram program, IReadOnlySet<Node> forward, IReadOnlySet<Tensor> dropped)
     {
@@ -42,7 +43,7 @@ public sealed class Rematerialization
     public IReadOnlySet<Node> Forward => _forward;
 
     /// <summary>Bytes of values alive at once at most.</summary>
-    internal long PeakBytes => LiveBytes.Peak(Program.Nodes, Program.Roots);
+    internal long PeakBytes => _peak ??= LiveBytes.Peak(Program);
 
     /// <param name="program">A training step.</param>
     /// <param name="forward">The nodes of its forward part: with a node, those that it depends on.</param>
