@@ -21,8 +21,17 @@ public sealed record Recipe(string Name, string Summary, JsonObject Options)
     /// </summary>
     private static JsonObject ResNet(string model, string schedule) => new()
     {
-        ["model"] = model, ["data"] = "cifar10", ["optimizer"] = "sgd", ["lr"] = 0.1, ["momentum"] = 0.9, ["weight_decay"] = 1e-4, ["batch_size"] = 128,
-        ["epochs"] = 182, ["schedule"] = schedule, ["augment"] = "crop:4,flip", ["validation"] = 0.1,
+        ["model"] = model,
+        ["data"] = "cifar10",
+        ["optimizer"] = "sgd",
+        ["lr"] = 0.1,
+        ["momentum"] = 0.9,
+        ["weight_decay"] = 1e-4,
+        ["batch_size"] = 128,
+        ["epochs"] = 182,
+        ["schedule"] = schedule,
+        ["augment"] = "crop:4,flip",
+        ["validation"] = 0.1,
     };
 
     public static IReadOnlyList<Recipe> All { get; } =

@@ -27,7 +27,15 @@ public sealed class AugmentedTrainingTests(DeviceUnderTest under) : IClassFixtur
         using var folder = new TemporaryFolder();
         var config = TrainingSetup.Complete(new RunConfig
         {
-            Data = "synthetic:3x8x8:4:96", Model = "mlp", Depth = 2, Width = 16, Epochs = 3, BatchSize = 16, CheckpointEvery = 2, Threads = 2, Seed = 3,
+            Data = "synthetic:3x8x8:4:96",
+            Model = "mlp",
+            Depth = 2,
+            Width = 16,
+            Epochs = 3,
+            BatchSize = 16,
+            CheckpointEvery = 2,
+            Threads = 2,
+            Seed = 3,
             Augment = "crop:2:reflect,flip,cutout:3,jitter:0.4:0.4:0.4",
         });
         TinyJob.Run(config, folder["whole"]);
@@ -181,7 +189,15 @@ public sealed class AugmentedTrainingTests(DeviceUnderTest under) : IClassFixtur
         using var folder = new TemporaryFolder();
         var config = TrainingSetup.Complete(new RunConfig
         {
-            Data = "synthetic:3x8x8:4:64", Model = "mlp", Depth = 2, Width = 16, Epochs = 1, BatchSize = 16, Threads = 2, Augment = "flip", Tta = "flip,crops:2",
+            Data = "synthetic:3x8x8:4:64",
+            Model = "mlp",
+            Depth = 2,
+            Width = 16,
+            Epochs = 1,
+            BatchSize = 16,
+            Threads = 2,
+            Augment = "flip",
+            Tta = "flip,crops:2",
         });
         var result = TinyJob.Run(config, folder["run"]);
         Assert.NotNull(result.Averaged);
