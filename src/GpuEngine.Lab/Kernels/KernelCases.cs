@@ -105,8 +105,6 @@ public static class KernelCases
         BiasActivationDropout(14, [256, 512], dtype, Pass.Backward, new Gelu(), residual: true),
         Activate(14, [256, 512], dtype, Pass.Forward, new Gelu()),
         Activate(14, [256, 512], dtype, Pass.Backward, new Gelu()),
-        Augment(16, [32, 3, 32, 32], dtype, "crop+flip+cutout", new() { Crop = new((32, 32), Ints.Repeat(4, 4)), Flip = 0.5, Cutout = new(8) }),
-        Augment(16, [32, 3, 32, 32], dtype, "flip+jitter", new() { Flip = 0.5, Jitter = new(FactorRange.Around(0.4), null, FactorRange.Around(0.4)) }),
     ];
 
     /// <summary>Training. Floor forward 2T, with a residual 3T and its mask; backward 3T, with a residual 4T and the mask.</summary>
@@ -185,16 +183,6 @@ public static class KernelCases
         var x = F.Input("x", dtype, s);
         return Streaming(Pass.Forward, F.Dropout(x, 0.1, true, F.Input("generator", DType.I64, [2]), 0), x);
     });
-
-    /// <summary>Images of u8 to normalised floats in the case's dtype. Floor: a byte read and T written per pixel.</summary>
-    private static KernelCase Augment(int row, Shape shape, DType dtype, string steps, AugmentOp op) =>
-        new(row, $"augment {steps}", shape, dtype, Pass.Forward, "augment", s =>
-        {
-            var x = F.Input("x", DType.U8, s);
-            double[] ones = [.. Enumerable.Repeat(0.5, s[1])];
-            var y = F.Augment(x, op with { To = dtype }, F.Input("generator", DType.I64, [2]), ones, ones);
-            return new CaseProgram([new("y", y)], x.Type.Bytes + y.Type.Bytes);
-        });
 
     /// <summary>residual + dropout(f(x + bias)). Floor forward 2T, with a residual 3T; backward dy and x in, dx out: 3T.</summary>
     private static KernelCase BiasActivationDropout(int row, Shape shape, DType dtype, Pass pass, Activation activation, bool residual = false) =>
