@@ -2,7 +2,7 @@ using GpuEngine.Core.Graph;
 
 namespace GpuEngine.Lab.Kernels;
 
-/// <summary>Cases of the pools, of local response norm and of augmentation.</summary>
+/// <summary>Cases of the pools and of local response norm.</summary>
 public static partial class KernelCases
 {
     private static KernelCase[] Images(DType dtype) =>
@@ -18,8 +18,6 @@ public static partial class KernelCases
         ResponseNorm(15, [4, 32, 16, 16], dtype, Pass.Backward, channelsLast: false),
         ResponseNorm(15, [4, 16, 16, 32], dtype, Pass.Forward),
         ResponseNorm(15, [4, 16, 16, 32], dtype, Pass.Backward),
-        Augment(16, [32, 3, 32, 32], dtype, "crop+flip+cutout", new() { Crop = new((32, 32), Ints.Repeat(4, 4)), Flip = 0.5, Cutout = new(8) }),
-        Augment(16, [32, 3, 32, 32], dtype, "flip+jitter", new() { Flip = 0.5, Jitter = new(FactorRange.Around(0.4), null, FactorRange.Around(0.4)) }),
     ];
 
     /// <summary>Windows of 2 with step 2. Floor: x, y and the index (4 bytes for each of y) once, either way.</summary>
@@ -58,14 +56,4 @@ public static partial class KernelCases
         {
             Options = new() { ["channels_last"] = channelsLast },
         };
-
-    /// <summary>Images of u8 to normalised floats in the case's dtype. Floor: a byte read and T written per pixel.</summary>
-    private static KernelCase Augment(int row, Shape shape, DType dtype, string steps, AugmentOp op) =>
-        new(row, $"augment {steps}", shape, dtype, Pass.Forward, "augment", s =>
-        {
-            var x = F.Input("x", DType.U8, s);
-            double[] ones = [.. Enumerable.Repeat(0.5, s[1])];
-            var y = F.Augment(x, op with { To = dtype }, F.Input("generator", DType.I64, [2]), ones, ones);
-            return new CaseProgram([new("y", y)], x.Type.Bytes + y.Type.Bytes);
-        });
 }
