@@ -37,9 +37,11 @@ extern "C" __global__ void __launch_bounds__(256) batch_norm_naive(
         for (int i = 0; i < 256; ++i) sum += parts[which][i];
         return sum;
     };
+    // Deviations from the first value: a sum of large ones would lose digits.
+    const float pivot = to_float(x[offset(0)]);
     float part = 0.0f;
-    for (i64 k = thread; k < values; k += 256) part += to_float(x[offset(k)]);
-    const float m = total(part, 0) / static_cast<float>(values);
+    for (i64 k = thread; k < values; k += 256) part += to_float(x[offset(k)]) - pivot;
+    const float m = pivot + total(part, 0) / static_cast<float>(values);
     part = 0.0f;
     for (i64 k = thread; k < values; k += 256) part += (to_float(x[offset(k)]) - m) * (to_float(x[offset(k)]) - m);
     const float m2 = total(part, 1), scale = invstd_of(m2 / static_cast<float>(values));
