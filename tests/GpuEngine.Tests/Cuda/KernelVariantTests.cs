@@ -20,11 +20,11 @@ public sealed class KernelVariantTests
 {
     private const int Schedules = 20;
 
-    /// <summary>Ops with hand-written kernels that have a sample in the catalog.</summary>
+    /// <summary>Ops with hand-written kernels that have a sample in the catalog; those that only map or move elements have no variants.</summary>
     public static TheoryData<string, DType> Ops()
     {
         var data = new TheoryData<string, DType>();
-        foreach (var op in KernelCatalog.All.Select(k => k.Op).Distinct().Where(name => OpCatalog.All.Any(s => s.Name == name)))
+        foreach (var op in KernelCatalog.All.Where(k => k.File is not ("activation.cu" or "transpose.cu")).Select(k => k.Op).Distinct().Where(name => OpCatalog.All.Any(s => s.Name == name)))
         {
             foreach (var dtype in new[] { DType.F32, DType.BF16 }) data.Add(op, dtype);
         }
