@@ -1,7 +1,6 @@
 using GpuEngine.Core.Cpu;
 using GpuEngine.Core.Devices;
 using GpuEngine.Core.Graph;
-using GpuEngine.Core.Plan;
 using GpuEngine.Core.Verification;
 using GpuEngine.Cuda;
 using GpuEngine.Cuda.Launchers;
