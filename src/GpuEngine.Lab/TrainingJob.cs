@@ -83,11 +83,13 @@ public sealed class TrainingJob
 
         var test = trainer.Evaluate(data.Test);
         folder.AppendTest(test, trainer.Store.ReadArray<long>(trainer.Step.Step)[0]);
+        // What training needs; averaging loads a plan of its own.
+        var (allocated, predicted) = (trainer.AllocatedBytes, trainer.PredictedBytes);
         EvaluationResult? averaged = TestTimeAveraging.Parse(_config.Tta) is { Views.Count: > 1 } views ? trainer.Evaluate(data.Test, views) : null;
         var epochs = ReadMetrics(_folder);
         // Measuring runs further steps, so it comes after everything that is kept has been saved.
         var ledger = new StepLedger(trainer.Executable, RateProbe.Measure(device));
-        var result = new JobResult(_folder, RunFolder.ReportPath(_folder), test, epochs, ledger, trainer.AllocatedBytes, trainer.PredictedBytes) { Averaged = averaged };
+        var result = new JobResult(_folder, RunFolder.ReportPath(_folder), test, epochs, ledger, allocated, predicted) { Averaged = averaged };
         TrainingReport.Write(result, _config, data);
         return result;
     }

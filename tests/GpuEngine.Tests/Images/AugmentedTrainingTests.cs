@@ -202,6 +202,7 @@ public sealed class AugmentedTrainingTests(DeviceUnderTest under) : IClassFixtur
         var result = TinyJob.Run(config, folder["run"]);
         Assert.NotNull(result.Averaged);
         Assert.NotEqual(result.Test.Loss, result.Averaged.Value.Loss);
+        Assert.Equal(result.PredictedBytes, result.AllocatedBytes.Values.Sum());
         using var device = new CpuDevice(2);
         Assert.Equal(result.Averaged, EvaluationJob.Run(config, device, folder["run"], null, "test", _ => { }));
         Assert.Equal(result.Test, EvaluationJob.Run(config with { Tta = "none" }, device, folder["run"], null, "test", _ => { }));
