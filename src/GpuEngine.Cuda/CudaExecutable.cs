@@ -133,6 +133,8 @@ internal sealed class CudaExecutable : IExecutable
         }
     }
 
+    public string? WayOf(int launch) => _kernels[launch].Way;
+
     public void Read(string output, Span<byte> bytes)
     {
         if (!_outputs.TryGetValue(output, out var place)) throw Unknown(output, "output", _outputs.Keys);

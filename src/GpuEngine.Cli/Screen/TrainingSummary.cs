@@ -39,6 +39,7 @@ internal static class TrainingSummary
         }
 
         AnsiConsole.Write(table);
+        foreach (var row in ledger.ByOp().Where(r => r.Ways.Length > 0)) Console.Out.WriteLine($"{row.Op} ran as {row.Ways}.");
         var rates = ledger.Rates;
         Console.Out.WriteLine(
             $"One step takes {total * 1e3:F2} ms; it would take {ledger.ByOp().Sum(r => r.LimitSeconds) * 1e3:F2} ms if every op ran at the limit of this machine, measured now: copy {rates.BytesPerSecond / 1e9:F1} GB/s, GEMM {rates.FlopsPerSecond / 1e9:F0} GFLOP/s, launch {rates.LaunchSeconds * 1e6:F2} us.");

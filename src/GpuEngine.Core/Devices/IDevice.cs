@@ -54,6 +54,11 @@ public interface IExecutable : IDisposable
     /// <summary>Runs once and adds each launch's seconds to <paramref name="seconds"/> (one entry per launch of the plan).</summary>
     void RunTimed(Span<double> seconds);
 
+    /// <summary>
+    /// How a launch of the plan runs where the device chose among several ways ("cudnn algorithm 1"), for reports; null where it had no choice.
+    /// </summary>
+    string? WayOf(int launch) => null;
+
     /// <summary>Copies an output of the last run out; waits for it.</summary>
     /// <exception cref="ArgumentException">There is no such output, or the length is not its size.</exception>
     void Read(string output, Span<byte> bytes);

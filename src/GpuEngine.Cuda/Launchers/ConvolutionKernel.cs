@@ -183,7 +183,7 @@ internal sealed class ConvolutionKernel : CudaKernel
         var cudnn = AsksCudnn ? Cudnn.cudnnGetVersion().ToString(CultureInfo.InvariantCulture) : "none";
         return $"convolution {p.Role}{_epilogue} x{p.X} w{p.W} stride{g.Stride} padding{g.Padding} dilation{g.Dilation} groups {g.Groups} " +
             $"{(p.IsChannelsLast ? "NHWC" : "NCHW")} {Node.Outputs[0].DType.Label()}{(_limits.AllowTf32 ? " tf32" : "")} | {device.Name} sm_{device.Architecture} | " +
-            $"cuDNN {cudnn} | {string.Join(", ", names)}";
+            $"cuDNN {cudnn} | {string.Join(", ", names.Order(StringComparer.Ordinal))}";
     }
 
     /// <summary>What lacks only the epilogue is no loss to speak of: the convolution alone says what it lacks itself.</summary>

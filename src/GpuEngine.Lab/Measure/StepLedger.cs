@@ -28,6 +28,9 @@ public sealed record LedgerRow(string Layer, string Op, int Launches, double Sec
 {
     public double GigabytesPerSecond => Seconds > 0 ? Cost.Bytes / Seconds / 1e9 : 0;
 
+    /// <summary>In which ways the launches ran where the device chose among several, with their numbers: "cudnn algorithm 1 x7, split_k x5".</summary>
+    public string Ways { get; init; } = "";
+
     public double GigaflopsPerSecond => Seconds > 0 ? Cost.Flops / Seconds / 1e9 : 0;
 }
 
@@ -76,19 +79,20 @@ public sealed class StepLedger
 
     private List<LedgerRow> Group(Func<Core.Plan.Launch, (string Layer, string Op)> key) =>
     [
-        .. _executable.Plan.Launches.Select((launch, i) => (Launch: launch, Seconds: _seconds[i]))
+        .. _executable.Plan.Launches.Select((launch, i) => (Launch: launch, Seconds: _seconds[i], Way: _executable.WayOf(i)))
             .Where(l => l.Launch.Node.Op is not Leaf)
             .GroupBy(l => key(l.Launch))
             .Select(g => Row(g.Key.Layer, g.Key.Op, [.. g]))
             .OrderByDescending(r => r.Seconds),
     ];
 
-    private LedgerRow Row(string layer, string op, IReadOnlyList<(Core.Plan.Launch Launch, double Seconds)> launches)
+    private LedgerRow Row(string layer, string op, IReadOnlyList<(Core.Plan.Launch Launch, double Seconds, string? Way)> launches)
     {
         var cost = launches.Select(l => l.Launch.Cost).Aggregate((a, b) => a + b);
         var (memory, compute, latency) = (cost.Bytes / _rates.BytesPerSecond, cost.Flops / _rates.FlopsPerSecond, launches.Count * _rates.LaunchSeconds);
         var limit = Math.Max(Math.Max(memory, compute), latency);
         var verdict = limit == latency ? Verdict.Latency : limit == memory ? Verdict.Memory : Verdict.Compute;
-        return new LedgerRow(layer, op, launches.Count, launches.Sum(l => l.Seconds), cost, limit, verdict);
+        var ways = launches.Where(l => l.Way is not null).GroupBy(l => l.Way!).OrderByDescending(g => g.Count()).Select(g => $"{g.Key} x{g.Count()}");
+        return new LedgerRow(layer, op, launches.Count, launches.Sum(l => l.Seconds), cost, limit, verdict) { Ways = string.Join(", ", ways) };
     }
 }

@@ -44,7 +44,7 @@ public static class TrainingReport
         page.Heading("Where a step's time goes").Paragraph(Text(
             $"One training step takes {ledger.Seconds * 1e3:F2} ms; {ledger.ByOp().Sum(r => r.LimitSeconds) * 1e3:F2} ms if every op ran at the limit of this machine, measured in the same run: copy {rates.BytesPerSecond / 1e9:F1} GB/s (bytes read plus written), GEMM {rates.FlopsPerSecond / 1e9:F0} GFLOP/s on random data, an empty launch {rates.LaunchSeconds * 1e6:F1} us. Bytes and flops are exact by formula; times are medians."));
         string[] columns = ["op", "launches", "ms/step", "share", "MB", "MFLOP", "GB/s", "GFLOP/s", "at its limit", "bound by"];
-        page.Table(columns, ledger.ByOp().Select(r => Row(r, ledger.Seconds, r.Op)));
+        page.Table(columns, ledger.ByOp().Select(r => Row(r, ledger.Seconds, r.Ways.Length > 0 ? $"{r.Op} ({r.Ways})" : r.Op)));
         page.Heading("The slowest layers").Table(columns, ledger.ByLayer().Take(20).Select(r => Row(r, ledger.Seconds, $"{r.Layer} {r.Op}")));
     }
 

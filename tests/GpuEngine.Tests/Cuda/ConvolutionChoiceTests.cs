@@ -126,9 +126,11 @@ public sealed class ConvolutionChoiceTests : IDisposable
         var usual = Gpuengine.Run(environment, [.. job, _folder["usual"]]);
         Assert.True(usual.ExitCode == 0, usual.Error);
         Assert.DoesNotContain("cuDNN", usual.Error);
+        Assert.Contains("convolution_weight ran as cudnn algorithm 1 x2.", usual.Output);
         environment[variable] = value;
         var without = Gpuengine.Run(environment, [.. job, _folder["without"]]);
         Assert.True(without.ExitCode == 0, without.Error);
+        Assert.DoesNotContain("ran as cudnn", without.Output);
         Assert.Equal(says ? 1 : 0, without.Error.Split('\n').Count(line => line.StartsWith("cuDNN has no usable algorithm", StringComparison.Ordinal)));
         // The same sums in another order: four steps do not grow their roundings beyond the fourth digit.
         Assert.Equal(Loss("usual"), Loss("without"), 1e-4);

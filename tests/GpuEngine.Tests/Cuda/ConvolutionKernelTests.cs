@@ -148,6 +148,22 @@ public sealed class ConvolutionKernelTests(DeviceUnderTest under) : IClassFixtur
         Assert.IsType<ConvolutionKernel>(Forward([8, 32, 32, 32], [64, 32, 3, 3], 1, limits with { HasCudnn = true }));
     }
 
+    /// <summary>Without a border every element of the columns is read once and written once, in both layouts.</summary>
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void Columns_move_the_bytes_that_they_are(bool channelsLast)
+    {
+        CudaUnderTest.RequireSimulator();
+        var geometry = new ConvGeometry([1, 1], [0, 0], [1, 1], 1);
+        var node = channelsLast
+            ? new ConvolutionNhwcOp(geometry).Apply(F.Input("x", DType.F32, [2, 10, 10, 8]), F.Input("w", DType.F32, [4, 3, 3, 8]))
+            : new ConvolutionOp(geometry).Apply(F.Input("x", DType.F32, [2, 8, 10, 10]), F.Input("w", DType.F32, [4, 8, 3, 3]));
+        using var kernel = (PlannedKernel)CudaKernels.Create(node, under.Shared.Limits with { Variant = "im2col" })!;
+        var counted = CountedTraffic.Of(under.Shared, kernel, [.. node.Inputs.Select(t => Values(1, t.Shape.ToArray()))]);
+        Assert.Equal(2 * 4 * 2 * 64 * 72, counted.Bytes);
+    }
+
     /// <summary>README.md of kernels/ states the limit.</summary>
     [Fact]
     public void Columns_stay_below_the_limit()
