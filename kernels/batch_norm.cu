@@ -8,6 +8,7 @@
 // Here are the variants that read x twice; batch_norm_one_read.cu and batch_norm_small.cu read it once.
 //   batch_norm_naive        one block per channel, scalar accesses: the second oracle, any shape
 //   batch_norm_mask_naive   the sign bits from y, one thread per byte
+//   batch_norm_count_naive  values of y above 0 per channel (COUNTS)
 //   batch_norm_statistics   slices x pieces blocks; moments of pieces, merged in order by the last block of each slice
 //   batch_norm_apply        y from given statistics
 //
@@ -66,10 +67,18 @@ extern "C" __global__ void __launch_bounds__(256) batch_norm_mask_naive(u8* mask
     mask[at] = static_cast<u8>(bits);
 }
 
+// One block per channel. `positive` counts what y has above 0.
+extern "C" __global__ void __launch_bounds__(256) batch_norm_count_naive(i64* positive, T* y, i64 batch, i64 channels, i64 length) {
+    i32 own = 0;
+    for (i64 k = threadIdx.x; k < batch * length; k += 256) own += to_float(y[(k / length * channels + blockIdx.x) * length + k % length]) > 0.0f;
+    const i32 all = block_sum(own);
+    if (threadIdx.x == 0) positive[blockIdx.x] = all;
+}
+
 // Block (s, p) has positions [p piece, (p + 1) piece) of slice s. `scratch` holds a row of kSlots (mean, m2) per slice and piece,
 // `counters` a u32 per slice.
 extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) batch_norm_statistics(
-    float* mean, float* invstd, float* new_mean, float* new_var, float* scratch, u32* counters, const T* x, const float* running_mean,
+    float* mean, float* invstd, float* new_mean, float* new_var, i64* positive, float* scratch, u32* counters, const T* x, const float* running_mean,
     const float* running_var, i64 batch, i64 channels, i64 length, i64 piece) {
     __shared__ Exchange exchange;
     const Layout at(batch, channels, length);
@@ -99,13 +108,15 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) batch_norm_statist
     const Statistics statistics{mean, invstd, new_mean, new_var, running_mean, running_var};
     statistics.write(c, average, m2, Layout::elements(at.positions));
     statistics.update_running(c, average, m2, Layout::elements(at.positions));
+    Positives::begin(positive, c);
 }
 
 // In evaluation (TRAINING 0) the running statistics are used, and handed on by the first piece of each slice.
 extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) batch_norm_apply(
-    T* y, float* mean, float* invstd, float* new_mean, float* new_var, u8* mask, const T* x, const P* weight, const P* bias,
+    T* y, float* mean, float* invstd, float* new_mean, float* new_var, u8* mask, i64* positive, const T* x, const P* weight, const P* bias,
     const float* running_mean, const float* running_var, const T* residual, i64 batch, i64 channels, i64 length, i64 piece) {
     __shared__ Coefficients f;
+    Positives positives;
     const Layout at(batch, channels, length);
     // Blocks start in the order of their numbers, the pieces of a slice last: what was read last comes first.
     const u32 share = static_cast<u32>(piece), thread = threadIdx.x, own = gridDim.y - 1 - blockIdx.y;
@@ -135,8 +146,12 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) batch_norm_apply(
         const int n = Layout::valid(position, end);
         if (RESIDUAL) load_batch(r, residual, at, channel, position, n);
         load_batch(next, x, at, channel, position + kChunk, Layout::valid(position + kChunk, end));
-        apply_batch(y, mask, v, r, f, at, channel, position, n);
+        apply_batch(y, mask, v, r, f, at, channel, position, n, positives);
 #pragma unroll
         for (int j = 0; j < BATCH; ++j) v[j] = next[j];
+    }
+    if constexpr (COUNTS) {
+        __shared__ Exchange exchange;
+        positives.finish(positive, at, slice, exchange);
     }
 }

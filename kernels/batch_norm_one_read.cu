@@ -28,12 +28,13 @@ using namespace gpuengine;
 constexpr u32 kAhead = AHEAD;
 
 extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) batch_norm_one_read(
-    T* y, float* mean, float* invstd, float* new_mean, float* new_var, u8* mask, float* scratch, u32* counters, const T* x, const P* weight,
+    T* y, float* mean, float* invstd, float* new_mean, float* new_var, u8* mask, i64* positive, float* scratch, u32* counters, const T* x, const P* weight,
     const P* bias, const float* running_mean, const float* running_var, const T* residual, i64 batch, i64 channels, i64 length, i64 members,
     i64 share, i64 resident, i64 turns) {
     DYNAMIC_SHARED(T, held);
     __shared__ Exchange exchange;
     __shared__ Coefficients f;
+    Positives positives;
     const Layout at(batch, channels, length);
     const Statistics statistics{mean, invstd, new_mean, new_var, running_mean, running_var};
     const u32 blocks = static_cast<u32>(members), own_share = static_cast<u32>(share);
@@ -65,7 +66,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) batch_norm_one_rea
                     Vector v[BATCH], r[BATCH];
                     if (RESIDUAL) load_batch(r, residual, at, old_channel, position, kept);
                     load_held(v, own, b, kept);
-                    apply_batch(y, mask, v, r, f, at, old_channel, position, kept);
+                    apply_batch(y, mask, v, r, f, at, old_channel, position, kept, positives);
                 }
 #pragma unroll
                 for (int j = 0; j < BATCH; ++j)
@@ -79,6 +80,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) batch_norm_one_rea
             load_held(v, own, b - kAhead, n);
             m.add(v, n);
         }
+        if (holds) positives.finish(positive, at, next - groups, exchange);
         if (!loads) break;
         for (u32 k = batches; k < chunks; k += 2) {
             const u32 position = opaque(begin + k * kChunk + at.first);
@@ -100,6 +102,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) batch_norm_one_rea
             if (leads) {
                 statistics.write(c, average, m2, count);
                 statistics.update_running(c, average, m2, count);
+                Positives::begin(positive, c);
             }
         } else {
             // Slots beyond the channels as well: whoever merges reads whole rows.
@@ -108,7 +111,10 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) batch_norm_one_rea
                 if (distance > 0 && round == 0 && group + distance < groups && thread == 0)
                     Gate::call(gate.counter + distance * kGateWords, blocks);
                 merge_rows(rows, blocks, own_share, at, exchange, average, m2);
-                if (leads) statistics.write(c, average, m2, count);
+                if (leads) {
+                    statistics.write(c, average, m2, count);
+                    Positives::begin(positive, c);
+                }
                 gate.open();
                 if (leads) statistics.update_running(c, average, m2, count);  // nobody waits for these
             } else {
@@ -124,7 +130,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) batch_norm_one_rea
             Vector v[BATCH], r[BATCH];
             load_batch(v, x, at, channel, position, n);
             if (RESIDUAL) load_batch(r, residual, at, channel, position, n);
-            apply_batch(y, mask, v, r, f, at, channel, position, n);
+            apply_batch(y, mask, v, r, f, at, channel, position, n, positives);
         }
     }
 }

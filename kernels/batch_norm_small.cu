@@ -21,7 +21,7 @@
 using namespace gpuengine;
 
 extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) batch_norm_small(
-    T* y, float* mean, float* invstd, float* new_mean, float* new_var, u8* mask, const T* x, const P* weight, const P* bias,
+    T* y, float* mean, float* invstd, float* new_mean, float* new_var, u8* mask, i64* positive, const T* x, const P* weight, const P* bias,
     const float* running_mean, const float* running_var, const T* residual, i64 batch, i64 channels, i64 length, i64 share) {
     __shared__ Exchange exchange;
     __shared__ Coefficients f;
@@ -41,6 +41,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) batch_norm_small(
     const u32 c = at.slot_channel(slice, thread);
     const bool leads = thread < kSlots && c < at.channels;
     const float w = leads && AFFINE ? to_float(weight[c]) : 1.0f, b = leads && AFFINE ? to_float(bias[c]) : 0.0f;
+    if (leads && rank == 0) Positives::begin(positive, c);
     if (RESIDUAL) {
 #pragma unroll
         for (int h = 0; h < HELD; ++h) load_batch(r[h], residual, at, channel, begin + h * kChunk + at.first, n[h]);
@@ -83,7 +84,9 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) batch_norm_small(
         statistics.write(c, average, m2, Layout::elements(at.positions));
         statistics.update_running(c, average, m2, Layout::elements(at.positions));
     }
+    Positives positives;
 #pragma unroll
-    for (int h = 0; h < HELD; ++h) apply_batch(y, mask, v[h], r[h], f, at, channel, begin + h * kChunk + at.first, n[h]);
+    for (int h = 0; h < HELD; ++h) apply_batch(y, mask, v[h], r[h], f, at, channel, begin + h * kChunk + at.first, n[h], positives);
+    positives.finish(positive, at, slice, exchange);
     if (CLUSTER > 1) cluster_wait();
 }

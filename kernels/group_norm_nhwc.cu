@@ -5,8 +5,8 @@
 //
 //   group_norm_nhwc_forward      one read: the CLUSTER blocks of a cluster keep a slice of whole groups in shared memory
 //                                (see common/group_slices.cuh) between statistics and y
-//   group_norm_nhwc_statistics   two reads, for slices that do not fit: parts of a slice to memory, ...
-//   group_norm_nhwc_apply        ... merged by every block that needs them
+//   group_norm_nhwc_statistics   two reads, for slices that do not fit: parts of a slice to memory, merged by the block that is last, ...
+//   group_norm_nhwc_apply        ... y from what it found
 //
 // Mapping: a run of COLUMNS VECTOR channels per position, 64 bytes or more where groups allow it. One read: block (slice, rank) copies its
 // positions into shared memory in four portions (cp.async: no registers, all bytes under way at once); each thread only reads what it copied.
@@ -17,6 +17,7 @@
 // Shared memory of a block (one read): piece COLUMNS VECTOR S + 2 THREADS bins sums. Registers: about 64.
 // FAST_MATH as in row_norm.cu; in bf16 (x - mean) invstd weight + bias is one product and sum, whose rounding is far below the storage's.
 #include "common/activations.cuh"
+#include "common/grid.cuh"
 #include "common/group_slices.cuh"
 
 #ifndef DTYPE
@@ -41,14 +42,14 @@ struct GroupScales {
     alignas(16) float centre[kSliceGroups];
     alignas(16) float scale[kSliceGroups];
 
-    // To shared memory, and to `mean` and `invstd` where they are given.
-    DEVICE void set(int g, const Statistics& s, float length, float* mean, float* invstd) {
-        pivot[g] = s.pivot;
-        centre[g] = s.centre;
-        scale[g] = 1.0f / sqrtf(s.m2 / length + EPS);
-        if (!mean) return;
-        mean[g] = s.pivot + s.centre;
-        invstd[g] = scale[g];
+    DEVICE void set(int g, const Vec<float, 4>& found) {
+        pivot[g] = found[0];
+        centre[g] = found[1];
+        scale[g] = found[2];
+    }
+    // pivot, centre and scale of a group.
+    DEVICE static Vec<float, 4> of(const Statistics& s, float length) {
+        return Vec<float, 4>{s.pivot, s.centre, 1.0f / sqrtf(s.m2 / length + EPS), 0.0f};
     }
 };
 
@@ -114,6 +115,11 @@ DEVICE Vec<float, kGroupBins> find_pivots(float (&sums)[1][kGroupBins], const Sl
     return of_groups(pivots, slice);
 }
 
+DEVICE void write_statistics(float* mean, float* invstd, i64 row, const Vec<float, 4>& found) {
+    mean[row] = found[0] + found[1];
+    invstd[row] = found[2];
+}
+
 extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) group_norm_nhwc_forward(
     T* y, float* mean, float* invstd, const T* x, const P* weight, const P* bias, i64 positions, i64 channels, i64 piece) {
     DYNAMIC_SHARED(T, held);
@@ -170,7 +176,10 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) group_norm_nhwc_fo
     const float length = values(positions);
     each_group([&](int g, int member) {
         const Statistics s = merge_parts<kGroupThreads>(parts + g * CLUSTER, CLUSTER, 1, length);
-        if (member == 0) scales.set(g, s, length, rank == 0 ? mean + slice.first_row() : nullptr, invstd + slice.first_row());
+        if (member != 0) return;
+        const Vec<float, 4> found = GroupScales::of(s, length);
+        scales.set(g, found);
+        if (rank == 0) write_statistics(mean, invstd, slice.first_row() + g, found);
     });
     __syncthreads();
     const Output output(slice, scales, parameters);
@@ -195,13 +204,15 @@ DEVICE void stream(const T* x, const Slice& slice, int from, Use use) {
     }
 }
 
-// Block (slice, part) writes what it knows of each group to parts [part][sample, group].
+// Block (slice, part) writes what it knows of each group to parts [part][sample, group]; the last of a slice merges them to
+// (pivot, centre, scale), [sample, group] behind the parts. `counters`: one per slice.
 extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) group_norm_nhwc_statistics(
-    float* parts, const T* x, i64 batch, i64 positions, i64 channels, i64 piece) {
+    float* mean, float* invstd, float* parts, u32* counters, const T* x, i64 batch, i64 positions, i64 channels, i64 piece) {
     __shared__ float partial[kPartialRows * kRowWords<2 * COLUMNS * kGroupBins>];
     __shared__ __align__(16) float pivots[kSliceGroups];
     const Slice slice(blockIdx.x, blockIdx.y, piece, positions, channels);
     const int count = slice.count();
+    const i64 rows = batch * channels / GROUP_CHANNELS;
     float first[1][kGroupBins] = {}, sums[2][kGroupBins] = {};
     Run runs[CHUNK];
 #pragma unroll
@@ -224,27 +235,31 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) group_norm_nhwc_st
     each_group([&](int g, int member) {
         const float sum = group_sum<kGroupBins>(partial, 0, g, member), squares = group_sum<kGroupBins>(partial, 1, g, member);
         if (member != 0) return;
-        reinterpret_cast<Part*>(parts)[blockIdx.y * (batch * channels / GROUP_CHANNELS) + slice.first_row() + g] =
+        reinterpret_cast<Part*>(parts)[blockIdx.y * rows + slice.first_row() + g] =
             part_of_sums(pivots[g], sum, squares, static_cast<float>(own * GROUP_CHANNELS));
     });
+    if (!is_last_block(counters + blockIdx.x, gridDim.y)) return;
+    const float length = static_cast<float>(positions * GROUP_CHANNELS);
+    for (int g = warp_index(); g < kSliceGroups; g += kWarps) {
+        const i64 row = slice.first_row() + g;
+        const Statistics s = merge_parts<kWarpSize>(reinterpret_cast<const Part*>(parts) + row, static_cast<int>(gridDim.y), rows, length);
+        if (lane_index() != 0) continue;
+        const Vec<float, 4> found = GroupScales::of(s, length);
+        store(parts + (gridDim.y * rows + row) * 4, found);
+        write_statistics(mean, invstd, row, found);
+    }
 }
 
-// Block (slice, part) of the same or another division; `count` parts.
+// Block (slice, part) of the same or another division; `found` is what the last blocks wrote behind the parts.
 extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) group_norm_nhwc_apply(
-    T* y, float* mean, float* invstd, const float* parts, const T* x, const P* weight, const P* bias, i64 batch, i64 positions,
-    i64 channels, i64 piece, i64 count) {
+    T* y, const float* found, const T* x, const P* weight, const P* bias, i64 positions, i64 channels, i64 piece) {
     __shared__ __align__(16) GroupScales scales;
     __shared__ __align__(16) float weights[kSliceChannels], biases[kSliceChannels];
-    const Slice slice(blockIdx.x, blockIdx.y, piece, positions, channels);
+    // What was read last comes first: it is still in the L2 cache.
+    const Slice slice(gridDim.x - 1 - blockIdx.x, gridDim.y - 1 - blockIdx.y, piece, positions, channels);
     SliceParameters parameters{weights, biases};
     parameters.read(slice, weight, bias);
-    const float length = static_cast<float>(positions * GROUP_CHANNELS);
-    const i64 rows = batch * channels / GROUP_CHANNELS;
-    for (int g = warp_index(); g < kSliceGroups; g += kWarps) {
-        const Part* const of_group = reinterpret_cast<const Part*>(parts) + slice.first_row() + g;
-        const Statistics s = merge_parts<kWarpSize>(of_group, static_cast<int>(count), rows, length);
-        if (lane_index() == 0) scales.set(g, s, length, blockIdx.y == 0 ? mean + slice.first_row() : nullptr, invstd + slice.first_row());
-    }
+    for (int g = static_cast<int>(threadIdx.x); g < kSliceGroups; g += THREADS) scales.set(g, load<4>(found + (slice.first_row() + g) * 4));
     __syncthreads();
     const Output output(slice, scales, parameters);
     stream(x, slice, 0, [&](int i, const Run& run) { store_packed<false>(y + slice.offset(i), output(run)); });

@@ -4,16 +4,17 @@
 //   dweight[c] = sum of dz xhat, dbias[c] = sum of dz over samples and positions
 //
 //   group_norm_nhwc_backward         one read: a cluster keeps dy and x of a slice in shared memory between the sums and dx
-//   group_norm_nhwc_backward_sums    two reads: the sums of parts of a slice to memory, ...
-//   group_norm_nhwc_backward_apply   ... added by every block that needs them
+//   group_norm_nhwc_backward_sums    two reads: the sums of parts of a slice to memory, added by the block that is last, ...
+//   group_norm_nhwc_backward_apply   ... dx from them
 //
-// All leave sums per channel and part (partial [sample, part][dz xhat, dz][channels]), which row_norm_finish adds up to dweight and
+// Sums per channel are left as partial [sample or (sample, part)][dz xhat, dz][channels], which row_norm_finish adds up to dweight and
 // dbias. Mapping as in group_norm_nhwc.cu. Bytes per element (S = bytes of the storage type): one read 3 S, two reads 5 S, beside the
 // partial sums, 8 per channel, sample and part, written and read.
 // Shared memory of a block (one read): 2 piece COLUMNS VECTOR S + 2 THREADS VECTOR sums. Registers: about 80.
 // Sums in f32 in a fixed order. With an activation dz is rounded to the storage type, as the separate operations round it, and kept in
 // the place of dy; FAST_MATH as in row_norm.cu.
 #include "common/activations.cuh"
+#include "common/grid.cuh"
 #include "common/group_slices.cuh"
 
 #ifndef DTYPE
@@ -222,9 +223,10 @@ DEVICE void stream(const T* dy, const T* x, const Slice& slice, Use use) {
     }
 }
 
-// Block (slice, part) writes its sums to partial [sample, part].
+// Block (slice, part) writes its sums to `parts` [sample, part]; the last of a slice adds them to `partial` [sample]. `counters`: one per
+// slice.
 extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) group_norm_nhwc_backward_sums(
-    float* partial, const T* dy, const T* x, const float* mean, const float* invstd, const P* weight, const P* bias, i64 positions,
+    float* partial, float* parts, u32* counters, const T* dy, const T* x, const float* mean, const float* invstd, const P* weight, const P* bias, i64 positions,
     i64 channels, i64 piece) {
     __shared__ float rows[kPartialRows * kRowWords<2 * kSliceChannels>];
     __shared__ __align__(16) float weights[kSliceChannels], biases[kSliceChannels];
@@ -238,27 +240,34 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) group_norm_nhwc_ba
     float channel[2][VECTOR] = {};
     stream(dy, x, slice, [&](int, const Run& g, const Run& v) { own.add(channel, own.gradient(g, v), v); });
     add_lanes(channel, slice, rows);
-    write_channel_sums(slice, rows, partial + (slice.sample * gridDim.y + blockIdx.y) * 2 * channels);
+    write_channel_sums(slice, rows, parts + (slice.sample * gridDim.y + blockIdx.y) * 2 * channels);
+    if (!is_last_block(counters + blockIdx.x, gridDim.y)) return;
+    for (int i = static_cast<int>(threadIdx.x); i < 2 * kSliceChannels; i += THREADS) {
+        const i64 at = i / kSliceChannels * channels + slice.first + i % kSliceChannels;
+        const float* const from = parts + slice.sample * gridDim.y * 2 * channels + at;
+        float total = 0.0f;
+#pragma unroll 8
+        for (i64 part = 0; part < gridDim.y; ++part) total += from[part * 2 * channels];
+        partial[slice.sample * 2 * channels + at] = total;
+    }
 }
 
-// Block (slice, part) of the same or another division; `count` parts of sums.
+// Block (slice, part) of the same or another division.
 extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) group_norm_nhwc_backward_apply(
     T* dx, const float* partial, const T* dy, const T* x, const float* mean, const float* invstd, const P* weight, const P* bias,
-    i64 positions, i64 channels, i64 piece, i64 count) {
+    i64 positions, i64 channels, i64 piece) {
     __shared__ float sums[2 * kSliceChannels];
     __shared__ __align__(16) float weights[kSliceChannels], biases[kSliceChannels];
     __shared__ __align__(16) Normals normals;
     __shared__ __align__(16) Totals totals;
-    const Slice slice(blockIdx.x, blockIdx.y, piece, positions, channels);
+    // What was read last comes first: it is still in the L2 cache.
+    const Slice slice(gridDim.x - 1 - blockIdx.x, gridDim.y - 1 - blockIdx.y, piece, positions, channels);
     SliceParameters parameters{weights, biases};
     parameters.read(slice, weight, bias);
     normals.read(slice, mean, invstd);
     for (int i = static_cast<int>(threadIdx.x); i < 2 * kSliceChannels; i += THREADS) {
-        const float* const from = partial + slice.sample * count * 2 * channels + i / kSliceChannels * channels + slice.first + i % kSliceChannels;
-        float total = 0.0f;
-#pragma unroll 8
-        for (i64 part = 0; part < count; ++part) total += from[part * 2 * channels];
-        sums[i / kSliceChannels * kSliceChannels + bin_place<VECTOR>(i % kSliceChannels)] = total;
+        const int k = i / kSliceChannels, c = i % kSliceChannels;
+        sums[k * kSliceChannels + bin_place<VECTOR>(c)] = partial[(slice.sample * 2 + k) * channels + slice.first + c];
     }
     __syncthreads();
     each_group([&](int g, int member) {

@@ -2,6 +2,7 @@ using System.Diagnostics;
 using System.Globalization;
 using GpuEngine.Core.Devices;
 using GpuEngine.Core.Graph;
+using GpuEngine.Core.Random;
 using GpuEngine.Lab;
 using GpuEngine.Lab.Measure;
 using GpuEngine.Nn.Data;
@@ -13,7 +14,7 @@ using GpuEngine.Nn.Training;
 namespace GpuEngine.Bench;
 
 /// <summary>
-/// Whole training steps (forward, backward, Adam) beside PyTorch on the same machine in one run: both sides take short turns, so
+/// Whole training steps (forward, backward, Adam), and evaluation alone, beside PyTorch on the same machine in one run: both sides take short turns, so
 /// a noisy neighbour hits them alike; medians over the turns. The peer is bench/peers/train_step.py under Debian's
 /// python3-torch, told to use as many threads as we do.
 /// </summary>
@@ -32,6 +33,9 @@ internal static class TrainStepComparison
         new("resnet20-bf16", new ExampleShape(3, 32, 32), 1024, Named("resnet20")) { Extra = true, Compute = DType.BF16 },
         new("resnet18-bf16", new ExampleShape(3, 32, 32), 1024, Named("resnet18")) { Extra = true, Compute = DType.BF16 },
         new("resnet50-bf16", new ExampleShape(3, 224, 224), 256, Named("resnet50")) { Extra = true, Compute = DType.BF16, Classes = 1000 },
+        new("resnet20-forward", new ExampleShape(3, 32, 32), 128, Named("resnet20")) { Extra = true, Forward = true },
+        new("resnet18-forward", new ExampleShape(3, 224, 224), 16, Named("resnet18")) { Extra = true, Forward = true, Classes = 1000 },
+        new("resnet50-forward", new ExampleShape(3, 224, 224), 16, Named("resnet50")) { Extra = true, Forward = true, Classes = 1000 },
     ];
 
     private static ExampleShape Digits => new(1, 28, 28);
@@ -46,6 +50,9 @@ internal static class TrainStepComparison
         public DType Compute { get; init; } = DType.F32;
 
         public bool Extra { get; init; }
+
+        /// <summary>Evaluation alone, as `gpuengine eval` does it, instead of a training step.</summary>
+        public bool Forward { get; init; }
 
         /// <summary>Sets of images that the steps go through; a large batch is measured from one.</summary>
         public int Batches => Example.Length * Batch > 1 << 22 ? 1 : 8;
@@ -101,15 +108,9 @@ internal static class TrainStepComparison
     private static void Compare(StepCase c, IDevice device, int threads, TorchPeer? peer, bool ledger, bool resident)
     {
         var (name, batch) = (c.Name, c.Batch);
-        // Prefetch would borrow a core that the peer does not get: images are made in advance.
-        using var trainer = new Trainer(c.Model(c.Example, c.Classes), Losses.CrossEntropy, new Adam(), device)
-        {
-            Options = new TrainerOptions { BatchSize = batch, Compute = c.Compute },
-        };
-        trainer.Prepare(Datasets.Synthetic(c.Example, c.Classes, new DatasetOptions { Limit = c.Batches * batch }, endless: false));
-        trainer.RunStep(1e-3);
-        Action step = resident ? trainer.Executable.Run : () => trainer.RunStep(1e-3);
-        var steps = Calibrate(trainer, step);
+        using var work = c.Forward ? Forward(c, device) : Training(c, device, resident);
+        var (step, wait) = (work.Step, work.Wait);
+        var steps = Calibrate(work);
         // The peer takes turns of the same length, not of as many steps: where it is slower, those would last many times longer.
         var theirSteps = peer is null ? 0 : StepsPerTurn(peer.Run(name, Math.Min(steps, 10)));
         if (theirSteps > 0) theirSteps = StepsPerTurn(peer!.Run(name, theirSteps));
@@ -118,8 +119,7 @@ internal static class TrainStepComparison
         {
             var start = Stopwatch.GetTimestamp();
             for (var i = 0; i < steps; i++) step();
-            // Reading the loss waits for the last step where the device runs ahead.
-            trainer.Executable.ReadScalar<float>(TrainStep.Loss);
+            wait();
             ours.Add(Stopwatch.GetElapsedTime(start).TotalSeconds / steps);
             if (peer is null) continue;
             theirs.Add(peer.Run(name, theirSteps));
@@ -128,21 +128,59 @@ internal static class TrainStepComparison
         var (a, b) = (Median(ours), peer is null ? double.NaN : Median(theirs));
         Console.WriteLine($"{c.Name,-14} {threads,7} {a * 1e3,9:F2} {b * 1e3,9:F2} {batch / a,14:N0} {batch / b,15:N0} {b / a,6:F2}");
         if (!ledger) return;
-        var rows = new StepLedger(trainer.Executable, RateProbe.Measure(device), 21);
+        var rows = new StepLedger(work.Executable, RateProbe.Measure(device), 21);
         foreach (var row in rows.ByOp().Take(14))
             Console.WriteLine($"    {row.Op,-24} {row.Launches,4} {row.Seconds * 1e3,8:F3} ms {row.GigabytesPerSecond,7:F1} GB/s {row.GigaflopsPerSecond,7:F1} GF/s {row.LimitSeconds / row.Seconds,6:P0}");
     }
 
-    private static int Calibrate(Trainer trainer, Action step)
+    /// <summary>What is timed: a step, and what waits for the last one where the device runs ahead.</summary>
+    private sealed record Work(IExecutable Executable, Action Step, Action Wait, Action Close) : IDisposable
     {
-        for (var i = 0; i < 5; i++) step();
-        trainer.Executable.ReadScalar<float>(TrainStep.Loss);
+        public void Dispose() => Close();
+    }
+
+    private static Work Training(StepCase c, IDevice device, bool resident)
+    {
+        // Prefetch would borrow a core that the peer does not get: images are made in advance.
+        var trainer = new Trainer(c.Model(c.Example, c.Classes), Losses.CrossEntropy, new Adam(), device)
+        {
+            Options = new TrainerOptions { BatchSize = c.Batch, Compute = c.Compute },
+        };
+        trainer.Prepare(Datasets.Synthetic(c.Example, c.Classes, new DatasetOptions { Limit = c.Batches * c.Batch }, endless: false));
+        trainer.RunStep(1e-3);
+        Action step = resident ? trainer.Executable.Run : () => trainer.RunStep(1e-3);
+        return new Work(trainer.Executable, step, () => trainer.Executable.ReadScalar<float>(TrainStep.Loss), trainer.Dispose);
+    }
+
+    private static Work Forward(StepCase c, IDevice device)
+    {
+        var variables = new ModelVariables(c.Model(c.Example, c.Classes));
+        var store = device.CreateStore();
+        variables.Initialize(store, 1);
+        var evaluator = new Evaluator(device, store, variables, c.Example, c.Batch, Losses.CrossEntropy, c.Compute);
+        var images = new float[c.Batch * c.Example.Length];
+        Philox.FillNormal(images, 1, 0, 0);
+        evaluator.Executable.Write<float>(EvalStep.Input, images);
+        evaluator.Executable.Write<int>(EvalStep.Target, new int[c.Batch]);
+        return new Work(evaluator.Executable, evaluator.Executable.Run, () => evaluator.Executable.ReadScalar<float>(EvalStep.LossSum), Close);
+
+        void Close()
+        {
+            evaluator.Dispose();
+            store.Dispose();
+        }
+    }
+
+    private static int Calibrate(Work work)
+    {
+        for (var i = 0; i < 5; i++) work.Step();
+        work.Wait();
         var start = Stopwatch.GetTimestamp();
         var steps = 0;
         while (Stopwatch.GetElapsedTime(start).TotalSeconds < 2 * SecondsPerTurn || steps < 4)
         {
-            step();
-            trainer.Executable.ReadScalar<float>(TrainStep.Loss);
+            work.Step();
+            work.Wait();
             steps++;
         }
 

@@ -74,7 +74,7 @@ def resnet(bottleneck, blocks, classes):
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, classes))
 
 
-# Model, batch, image, classes. A name that ends in -bf16 trains under autocast, channels last.
+# Model, batch, image, classes. A name that ends in -bf16 trains under autocast, channels last; one that ends in -forward only evaluates.
 CASES = {
     "mlp20x256": (lambda: mlp(20, 256), 128, (1, 28, 28), 10),
     "mlp8x1024": (lambda: mlp(8, 1024), 256, (1, 28, 28), 10),
@@ -84,6 +84,9 @@ CASES = {
     "resnet20-bf16": (lambda: cifar_resnet(20), 1024, (3, 32, 32), 10),
     "resnet18-bf16": (lambda: resnet(False, [2, 2, 2, 2], 10), 1024, (3, 32, 32), 10),
     "resnet50-bf16": (lambda: resnet(True, [3, 4, 6, 3], 1000), 256, (3, 224, 224), 1000),
+    "resnet20-forward": (lambda: cifar_resnet(20), 128, (3, 32, 32), 10),
+    "resnet18-forward": (lambda: resnet(False, [2, 2, 2, 2], 1000), 16, (3, 224, 224), 1000),
+    "resnet50-forward": (lambda: resnet(True, [3, 4, 6, 3], 1000), 16, (3, 224, 224), 1000),
 }
 
 
@@ -97,6 +100,8 @@ class Case:
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=1e-3, **fused)
         self.loss = nn.CrossEntropyLoss()
         self.half, self.place = name.endswith("-bf16"), place.type
+        self.forward = name.endswith("-forward")
+        self.model.train(not self.forward)
         self.sets = 1 if self.batch * image[0] * image[1] * image[2] > 1 << 22 else 8
         self.images = [torch.randn(self.batch, *image, device=place) for _ in range(self.sets)]
         self.labels = torch.randint(0, classes, (self.sets, self.batch), device=place)
@@ -111,6 +116,9 @@ class Case:
                 self.step(i)
 
     def step(self, i):
+        if self.forward:
+            with torch.inference_mode():
+                return self.loss(self.model(self.images[i % self.sets]), self.labels[i % self.sets])
         self.optimizer.zero_grad(set_to_none=True)
         with torch.autocast(self.place, dtype=torch.bfloat16, enabled=self.half):
             loss = self.loss(self.model(self.images[i % self.sets]), self.labels[i % self.sets])

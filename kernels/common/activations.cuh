@@ -79,12 +79,12 @@ struct Gelu {
             power = expf(x * x * -0.5f);
             return 0.5f * (1.0f + erff(x * kSqrtHalf));
         }
-        // Half of erfc(z) = t (a1 + t (a2 + ...)) exp(-z^2) with t = 1 / (1 + p z): the lower tail keeps its digits.
-        const float z = fabsf(x) * kSqrtHalf, t = __fdividef(1.0f, 1.0f + 0.3275911f * z);
-        power = __expf(-z * z);
+        // Half of erfc(z) = t (a1 + t (a2 + ...)) exp(-z^2) with t = 1 / (1 + p z), z = |x| / sqrt(2): the lower tail keeps its digits.
+        // The factors 1/2 and 1 / sqrt(2) are in the constants.
+        const float t = __fdividef(1.0f, 1.0f + 0.231641888f * fabsf(x));
+        power = exp2_approx(x * x * (-0.5f * kLog2E));
         const float half =
-            0.5f * power * t *
-            (0.254829592f + t * (-0.284496736f + t * (1.421413741f + t * (-1.453152027f + t * 1.061405429f))));
+            power * t * (0.127414796f + t * (-0.142248368f + t * (0.7107068705f + t * (-0.7265760135f + t * 0.5307027145f))));
         return x < 0.0f ? half : 1.0f - half;
     }
     DEVICE static float forward(float x) {

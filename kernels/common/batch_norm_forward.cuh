@@ -23,6 +23,9 @@
 #ifndef MASK  // sign bits are written
 #define MASK 0
 #endif
+#ifndef COUNTS  // values above 0 are counted per channel
+#define COUNTS 0
+#endif
 #ifndef RUNNING
 #define RUNNING 1
 #endif
@@ -187,9 +190,49 @@ struct Coefficients {
     }
 };
 
+// How many values of each of a thread's channels lie above 0. Whole numbers: atomics add them up to the same in any order.
+struct Positives {
+    u32 of[kChannels];
+
+    DEVICE Positives() { clear(); }
+    // What the blocks of a slice add to; by one thread per channel, before a barrier that all of them pass.
+    DEVICE static void begin(i64* positive, u32 c) {
+        if (COUNTS) positive[c] = 0;
+    }
+    // Adds the block's. All threads call; the exchange must be free before, and is after.
+    DEVICE void finish(i64* positive, const Layout& at, u32 slice, Exchange& exchange) {
+        if (!COUNTS) return;
+        const u32 thread = threadIdx.x, lane = thread % kWarpSize, warp = thread / kWarpSize;
+        float bits[kChannels];
+#pragma unroll
+        for (int c = 0; c < kChannels; ++c) {
+#pragma unroll
+            for (int step = WIDTH; step < kWarpSize; step *= 2) of[c] += shuffle_xor(of[c], step);
+            bits[c] = __int_as_float(static_cast<int>(of[c]));
+        }
+        if (lane < WIDTH) store_slots(exchange.first[warp], static_cast<int>(lane), bits);
+        __syncthreads();
+        const u32 c = at.slot_channel(slice, thread);
+        if (thread < kSlots && c < at.channels) {
+            u32 total = 0;
+#pragma unroll
+            for (int w = 0; w < kWarps; ++w) total += static_cast<u32>(__float_as_int(exchange.first[w][thread]));
+            atomicAdd(reinterpret_cast<unsigned long long*>(positive) + c, static_cast<unsigned long long>(total));
+        }
+        __syncthreads();
+        clear();
+    }
+
+private:
+    DEVICE void clear() {
+#pragma unroll
+        for (int c = 0; c < kChannels; ++c) of[c] = 0;
+    }
+};
+
 // x to y, the residual and the sign bits included, for one batch. All lanes of a warp call; n is 0 where there is nothing.
 DEVICE void apply_batch(T* y, u8* mask, Vector (&v)[BATCH], const Vector (&residual)[BATCH], const Coefficients& f, const Layout& at,
-                        u32 channel, u32 position, int n) {
+                        u32 channel, u32 position, int n, Positives& positives) {
     u32 bits = 0;
 #pragma unroll
     for (int piece = 0; piece < VECTOR / kSpan; ++piece) {
@@ -208,6 +251,7 @@ DEVICE void apply_batch(T* y, u8* mask, Vector (&v)[BATCH], const Vector (&resid
                     if (RESIDUAL) z += residual[j][e];
                     if (MASK && !(z <= 0.0f)) bits |= 1u << (8 * j + e);
                     out[k] = CompiledActivation::forward(z);
+                    if (COUNTS) positives.of[c + (PLANES ? 0 : piece * kSpan)] += j < n && out[k] > 0.0f ? 1u : 0u;
                 }
                 v[j].set_word((piece * kSpan + i) / kPerWord, out[0], out[kPerWord - 1]);
             }

@@ -45,21 +45,30 @@ struct RowParameters {
     DEVICE static i64 offset(const Place& place, int i) { return place.vector(i / kPieces) * VECTOR + i % kPieces * kPiece; }
     DEVICE Piece* place_of(int i) const { return shared + i * LANES + static_cast<int>(threadIdx.x) % LANES; }
 
-    // Once per block, by all its threads: reads what stays.
+    // Once per block, by all its threads: reads what stays, once for all slots.
     DEVICE void keep(const Place& place, i64 vectors) {
         if (!AFFINE || !ELEMENTS || PARAMS == 0) return;
+        constexpr bool through = PARAMS == 2 || (kSlots > 1 && !GROUPED);  // shared memory
 #pragma unroll
         for (int i = 0; i < kOwn; ++i) {
-            if (!place.has(0, i / kPieces, 1, vectors) || (PARAMS == 2 && place.slot != 0)) continue;
+            if (!place.has(0, i / kPieces, 1, vectors) || (through && place.slot != 0)) continue;
             const Piece w = read(weight + offset(place, i));
-            if (PARAMS == 1) own_weight[kKept ? i : 0] = w;
-            else *place_of(i) = w;
+            if (through) *place_of(i) = w;
+            else own_weight[kKept ? i : 0] = w;
             if (!WITH_BIAS) continue;
             const Piece b = read(bias + offset(place, i));
-            if (PARAMS == 1) own_bias[kKept ? i : 0] = b;
-            else *place_of(kOwn + i) = b;
+            if (through) *place_of(kOwn + i) = b;
+            else own_bias[kKept ? i : 0] = b;
         }
-        if (PARAMS == 2) __syncthreads();
+        if (!through) return;
+        __syncthreads();
+        if (PARAMS == 2) return;
+#pragma unroll
+        for (int i = 0; i < kOwn; ++i) {
+            if (!place.has(0, i / kPieces, 1, vectors)) continue;
+            own_weight[kKept ? i : 0] = *place_of(i);
+            if (WITH_BIAS) own_bias[kKept ? i : 0] = *place_of(kOwn + i);
+        }
     }
     // Of the thread's vector h.
     DEVICE void get(const Place& place, int h, Vec<float, VECTOR>& w, Vec<float, VECTOR>& b) const {

@@ -46,7 +46,8 @@ internal static class CommandLine
             """;
         return new RootCommand(Summary)
         {
-            DoctorCommand.Create(), TrainCommand.Create(), EvalCommand.Create(), OpCommand.Create(), MemoryCommand.Create(), KernelsCommand.Create(),
+            DoctorCommand.Create(), TrainCommand.Create(), EvalCommand.Create(), CompareCommand.Create(), OpCommand.Create(), MemoryCommand.Create(),
+            KernelsCommand.Create(),
         };
     }
 

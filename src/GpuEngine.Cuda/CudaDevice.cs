@@ -27,13 +27,15 @@ public sealed class CudaDevice : IDevice
             HasCublas = Options.UseCublas && Exports(CudaLibrary.Cublas, "cublasGemmEx"),
             HasCublasLt = Options.UseCublas && Exports(CudaLibrary.CublasLt, "cublasLtMatmul"),
             HasCudnn = Options.UseCudnn && Exports(CudaLibrary.Cudnn, "cudnnConvolutionForward"),
+            MeasuresConvolutions = Options.MeasureConvolutions ?? !NativeLibraries.IsSimulated,
             AllowTf32 = Options.AllowTf32,
             Variant = Options.Variant,
             Tuning = Options.Tuning,
         };
         _target = new CudaPlanTarget(limits, Options);
         Stream = Context.CreateStream();
-        Library = new KernelLibrary(Context, new KernelCache(Options.KernelCacheFolder, Options.Warn));
+        Library = new KernelLibrary(
+            Context, new KernelCache(Options.KernelCacheFolder, Options.Warn), new AlgorithmCache(Options.KernelCacheFolder), Options.Warn);
     }
 
     public string Name { get; }

@@ -24,6 +24,12 @@ public sealed record CudaDeviceOptions
     /// <summary>Whether cuDNN is used where it is installed.</summary>
     public bool UseCudnn { get; init; } = true;
 
+    /// <summary>
+    /// Whether the ways to run a convolution are timed once and the fastest is kept beside the compiled kernels; null: on real devices.
+    /// False takes the first in a fixed order, as the simulator does, whose clock says nothing.
+    /// </summary>
+    public bool? MeasureConvolutions { get; init; }
+
     /// <summary>The only variant that launchers may plan, for benches and tests; see <see cref="Launchers.CudaLimits.Variant"/>.</summary>
     public string? Variant { get; init; }
 

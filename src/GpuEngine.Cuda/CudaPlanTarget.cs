@@ -29,8 +29,11 @@ public sealed class CudaPlanTarget(CudaLimits limits, CudaDeviceOptions options)
     /// <summary>Tensor cores read channels last; f32 without TF32 does not use them.</summary>
     public bool PrefersChannelsLast(DType compute) => compute == DType.BF16 || (compute == DType.F32 && Limits.AllowTf32);
 
-    public TensorProgram Rewrite(TensorProgram program) =>
-        options.FuseElementwise ? ElementwiseFusion.Apply(options.UseFusedKernels ? GradientSums.Apply(program) : program) : program;
+    public TensorProgram Rewrite(TensorProgram program)
+    {
+        if (options.UseFusedKernels && Limits.HasCudnn) program = ConvolutionEpilogues.Apply(program);
+        return options.FuseElementwise ? ElementwiseFusion.Apply(options.UseFusedKernels ? GradientSums.Apply(program) : program) : program;
+    }
 
     /// <summary>A launcher of its own for one launch: nodes of two plans must not share bindings.</summary>
     /// <exception cref="NotSupportedException">There is no launcher for the node.</exception>

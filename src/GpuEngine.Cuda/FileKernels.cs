@@ -27,14 +27,18 @@ internal static class FileKernels
             "u8* mask, T* y, i64 batch, i64 channels, i64 length, i64 bytes",
             Norms(true)),
         Kernel(
+            "batch_norm.cu", "batch_norm_count_naive", "values of y above 0 by channel: the second oracle", "batch_norm",
+            "i64* positive, T* y, i64 batch, i64 channels, i64 length",
+            Norms(true)),
+        Kernel(
             "batch_norm.cu", "batch_norm_statistics", "moments of pieces, merged by the last block of a slice", "batch_norm",
-            "float* mean, float* invstd, float* new_mean, float* new_var, float* scratch, u32* counters, " +
+            "float* mean, float* invstd, float* new_mean, float* new_var, i64* positive, float* scratch, u32* counters, " +
             "const T* x, const float* running_mean, const float* running_var, i64 batch, i64 channels, " +
             "i64 length, i64 piece",
             Norms(true)),
         Kernel(
             "batch_norm.cu", "batch_norm_apply", "y from given statistics", "batch_norm",
-            "T* y, float* mean, float* invstd, float* new_mean, float* new_var, u8* mask, const T* x, " +
+            "T* y, float* mean, float* invstd, float* new_mean, float* new_var, u8* mask, i64* positive, const T* x, " +
             "const P* weight, const P* bias, const float* running_mean, const float* running_var, " +
             "const T* residual, i64 batch, i64 channels, i64 length, i64 piece",
             Norms(true)),
@@ -71,14 +75,14 @@ internal static class FileKernels
             Norms(false)),
         Kernel(
             "batch_norm_one_read.cu", "batch_norm_one_read", "one cooperative launch, slices held in shared memory", "batch_norm",
-            "T* y, float* mean, float* invstd, float* new_mean, float* new_var, u8* mask, float* scratch, " +
+            "T* y, float* mean, float* invstd, float* new_mean, float* new_var, u8* mask, i64* positive, float* scratch, " +
             "u32* counters, const T* x, const P* weight, const P* bias, const float* running_mean, " +
             "const float* running_var, const T* residual, i64 batch, i64 channels, i64 length, i64 members, " +
             "i64 share, i64 resident, i64 turns",
             Norms(true)),
         Kernel(
             "batch_norm_small.cu", "batch_norm_small", "one launch, a slice in the registers of a cluster", "batch_norm",
-            "T* y, float* mean, float* invstd, float* new_mean, float* new_var, u8* mask, const T* x, " +
+            "T* y, float* mean, float* invstd, float* new_mean, float* new_var, u8* mask, i64* positive, const T* x, " +
             "const P* weight, const P* bias, const float* running_mean, const float* running_var, " +
             "const T* residual, i64 batch, i64 channels, i64 length, i64 share",
             Norms(true)),
@@ -130,6 +134,7 @@ internal static class FileKernels
             "const T* a_l, i64 outer, i64 channels, i64 length",
             Channels()),
         .. LossKernels.All,
+        .. ImageKernels.All,
         Kernel(
             "dropout.cu", "dropout_naive", "one element per thread: the second oracle", "dropout",
             "T* y, const T* x, const i64* state, i64 count",
@@ -146,6 +151,18 @@ internal static class FileKernels
             "max_pool.cu", "max_pool_backward", "each place gathers from the windows it won", "max_pool2d",
             "T* dx, const T* dy, const i32* index, i64 images, i64 channels, i64 height, i64 width, i64 rows, i64 columns",
             Pools()),
+        Kernel(
+            "im2col.cu", "im2col", "patches of images as a matrix", "conv2d",
+            "T* columns, const T* x, i64 first, i64 images, i64 channels, i64 height, i64 width, i64 rows, i64 places, i64 groups",
+            Patches()),
+        Kernel(
+            "im2col.cu", "col2im", "images from the sums of their patches", "conv2d",
+            "T* x, const Sum* columns, i64 first, i64 images, i64 channels, i64 height, i64 width, i64 rows, i64 places, i64 groups",
+            Patches()),
+        Kernel(
+            "im2col.cu", "sum_parts", "parts of a weight gradient, added in a fixed order", "conv2d",
+            "T* out, const Sum* parts, i64 count, i64 number",
+            [.. new[] { DType.F32, DType.BF16, DType.F64 }.Select(dtype => Variant("", dtype))]),
         Kernel(
             "maxout.cu", "maxout_forward", "maximum over neighbouring channels, and where it was", "maxout",
             "T* y, u8* index, const T* x, i64 count, i64 length",
@@ -167,13 +184,12 @@ internal static class FileKernels
             "T* y, float* mean, float* invstd, const T* x, const P* weight, const P* bias, i64 positions, i64 channels, i64 piece",
             RowKernels.Slices("one_read", false)),
         Kernel(
-            "group_norm_nhwc.cu", "group_norm_nhwc_statistics", "channels last: what each part of a group knows", "group_norm",
-            "float* parts, const T* x, i64 batch, i64 positions, i64 channels, i64 piece",
+            "group_norm_nhwc.cu", "group_norm_nhwc_statistics", "channels last: statistics, by parts of a group", "group_norm",
+            "float* mean, float* invstd, float* parts, u32* counters, const T* x, i64 batch, i64 positions, i64 channels, i64 piece",
             RowKernels.Slices("two_read", false)),
         Kernel(
-            "group_norm_nhwc.cu", "group_norm_nhwc_apply", "channels last: y from the parts", "group_norm",
-            "T* y, float* mean, float* invstd, const float* parts, const T* x, const P* weight, const P* bias, i64 batch, " +
-            "i64 positions, i64 channels, i64 piece, i64 count",
+            "group_norm_nhwc.cu", "group_norm_nhwc_apply", "channels last: y from what they found", "group_norm",
+            "T* y, const float* found, const T* x, const P* weight, const P* bias, i64 positions, i64 channels, i64 piece",
             RowKernels.Slices("two_read", false)),
         Kernel(
             "group_norm_nhwc_backward.cu", "group_norm_nhwc_backward", "channels last: the gradients in one read", "group_norm",
@@ -182,13 +198,13 @@ internal static class FileKernels
             RowKernels.Slices("one_read", true)),
         Kernel(
             "group_norm_nhwc_backward.cu", "group_norm_nhwc_backward_sums", "channels last: sums of parts", "group_norm",
-            "float* partial, const T* dy, const T* x, const float* mean, const float* invstd, const P* weight, const P* bias, " +
-            "i64 positions, i64 channels, i64 piece",
+            "float* partial, float* parts, u32* counters, const T* dy, const T* x, const float* mean, const float* invstd, " +
+            "const P* weight, const P* bias, i64 positions, i64 channels, i64 piece",
             RowKernels.Slices("two_read", true)),
         Kernel(
             "group_norm_nhwc_backward.cu", "group_norm_nhwc_backward_apply", "channels last: dx from the sums", "group_norm",
             "T* dx, const float* partial, const T* dy, const T* x, const float* mean, const float* invstd, const P* weight, " +
-            "const P* bias, i64 positions, i64 channels, i64 piece, i64 count",
+            "const P* bias, i64 positions, i64 channels, i64 piece",
             RowKernels.Slices("two_read", true)),
         Kernel(
             "group_norm_nhwc_naive.cu", "group_norm_nhwc_naive_forward", "channels last: the second oracle", "group_norm",
@@ -306,6 +322,24 @@ internal static class FileKernels
         Variant("channels first", DType.F64, Define("CHANNELS_LAST", 0), Define("VECTOR", 1)),
     ];
 
+    private static KernelVariant[] Patches() =>
+    [
+        .. new[] { DType.F32, DType.BF16 }.SelectMany(dtype => new[]
+        {
+            Variant("channels last", dtype, Width(dtype)), Variant("channels last gathered", dtype, Width(dtype), Define("GATHER", 1)),
+            Variant("channels first", dtype, Width(dtype), Define("CHANNELS_LAST", 0), Define("GATHER", 1)),
+            Variant("window of one, stride 2", dtype, [Width(dtype), .. Window(1, 2, 0)]),
+            Variant("window of 11, stride 4", dtype, [Width(dtype), Define("CHANNELS_LAST", 0), Define("GATHER", 1), .. Window(11, 4, 2)]),
+        }),
+        Variant("channels first", DType.F64, Width(DType.F64), Define("CHANNELS_LAST", 0), Define("GATHER", 1)),
+    ];
+
+    private static (string, string)[] Window(int extent, int stride, int pad) =>
+    [
+        Define("WINDOW_H", extent), Define("WINDOW_W", extent), Define("STRIDE_H", stride), Define("STRIDE_W", stride), Define("PAD_H", pad),
+        Define("PAD_W", pad), Define("DILATION_H", 1), Define("DILATION_W", 1),
+    ];
+
     private static KernelVariant[] Dropouts() =>
     [
         .. new[] { DType.F32, DType.BF16 }.SelectMany(dtype => new[]
@@ -362,6 +396,7 @@ internal static class FileKernels
 
     private static KernelVariant[] Norms(bool forward) =>
     [
+        .. forward ? new[] { Variant("rows relu counts", DType.BF16, [Width(DType.BF16), .. ActivationMacros.Of(new Relu())!, Define("COUNTS", 1)]) } : [],
         .. new[] { DType.F32, DType.BF16 }.SelectMany(dtype => new[]
         {
             Variant("rows", dtype, Width(dtype)),

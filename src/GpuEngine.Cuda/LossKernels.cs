@@ -18,7 +18,7 @@ internal static class LossKernels
             "cross_entropy.cu", "cross_entropy_forward", "loss, log-sum-exp and divisor of rows", "cross_entropy",
             $"{ForwardOutputs}, {Scratch}, {Operands}, i64 rows, i64 classes", [.. Rows(), .. Reductions(("VECTOR", "4"))]),
         FileKernels.Kernel(
-            "cross_entropy.cu", "cross_entropy_with_gradient", "loss, gradient and right answers of rows", "cross_entropy_with_gradient",
+            "cross_entropy_with_gradient.cu", "cross_entropy_with_gradient", "loss, gradient and right answers of rows", "cross_entropy_with_gradient",
             $"{GradientOutputs}, {Scratch}, {Operands}, i64 rows, i64 classes", Rows()),
         FileKernels.Kernel(
             "cross_entropy.cu", "cross_entropy_backward", "gradient of rows", "cross_entropy",

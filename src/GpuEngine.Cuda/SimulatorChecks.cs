@@ -24,7 +24,10 @@ public sealed record LaunchTraffic
     /// <summary>The fewest sectors that could hold what the requests asked for.</summary>
     public required long IdealSectors { get; init; }
 
-    /// <summary>Most threads of a request that met in one bank of shared memory; 1 is none, 0 no shared memory.</summary>
+    /// <summary>
+    /// Most threads of a request that met in one bank of shared memory, at source lines that make a tenth of such requests: those
+    /// in loops; 1 is none, 0 no shared memory.
+    /// </summary>
     public required int WorstBankConflict { get; init; }
 
     /// <summary>Block barriers, summed over blocks.</summary>
@@ -100,6 +103,10 @@ public sealed unsafe class SimulatorChecks : IDisposable
 
     private static JsonDocument Parse(byte* text) => JsonDocument.Parse(Marshal.PtrToStringUTF8((nint)text) ?? "[]");
 
+    private static int LoopWays(JsonElement launch, long least) => launch.GetProperty("sites").EnumerateArray()
+        .Where(s => s.TryGetProperty("max_ways", out _) && s.GetProperty("requests").GetInt64() > least)
+        .Select(s => s.GetProperty("max_ways").GetInt32()).DefaultIfEmpty(0).Max();
+
     private static LaunchTraffic Read(JsonElement launch)
     {
         long Number(string name) => launch.GetProperty(name).GetInt64();
@@ -111,7 +118,7 @@ public sealed unsafe class SimulatorChecks : IDisposable
             DistinctBytes = Number("unique_read_bytes") + Number("unique_write_bytes"),
             Sectors = Number("global_read_sectors") + Number("global_write_sectors"),
             IdealSectors = Number("global_read_ideal_sectors") + Number("global_write_ideal_sectors"),
-            WorstBankConflict = (int)Number("shared_max_ways"),
+            WorstBankConflict = LoopWays(launch, Number("shared_requests") / 10),
             Barriers = Number("barriers"),
             Blocks = Number("blocks"),
         };

@@ -14,7 +14,11 @@ namespace GpuEngine.Lab;
 /// <summary>What a training job leaves behind.</summary>
 public sealed record JobResult(
     string Folder, string Report, EvaluationResult Test, IReadOnlyList<EpochMetrics> Epochs, StepLedger Ledger,
-    IReadOnlyDictionary<MemoryClass, long> AllocatedBytes, long PredictedBytes);
+    IReadOnlyDictionary<MemoryClass, long> AllocatedBytes, long PredictedBytes)
+{
+    /// <summary>The test with averaged views, where --tta asked for it.</summary>
+    public EvaluationResult? Averaged { get; init; }
+}
 
 /// <summary>A whole run from options to report: data, model, training, test, bottlenecks.</summary>
 public sealed class TrainingJob
@@ -79,10 +83,11 @@ public sealed class TrainingJob
 
         var test = trainer.Evaluate(data.Test);
         folder.AppendTest(test, trainer.Store.ReadArray<long>(trainer.Step.Step)[0]);
+        EvaluationResult? averaged = TestTimeAveraging.Parse(_config.Tta) is { Views.Count: > 1 } views ? trainer.Evaluate(data.Test, views) : null;
         var epochs = ReadMetrics(_folder);
         // Measuring runs further steps, so it comes after everything that is kept has been saved.
         var ledger = new StepLedger(trainer.Executable, RateProbe.Measure(device));
-        var result = new JobResult(_folder, RunFolder.ReportPath(_folder), test, epochs, ledger, trainer.AllocatedBytes, trainer.PredictedBytes);
+        var result = new JobResult(_folder, RunFolder.ReportPath(_folder), test, epochs, ledger, trainer.AllocatedBytes, trainer.PredictedBytes) { Averaged = averaged };
         TrainingReport.Write(result, _config, data);
         return result;
     }

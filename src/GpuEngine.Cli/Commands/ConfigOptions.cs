@@ -3,6 +3,7 @@ using System.Globalization;
 using System.Text.Json.Nodes;
 using GpuEngine.Core;
 using GpuEngine.Nn.Models;
+using GpuEngine.Nn.Training;
 
 namespace GpuEngine.Cli.Commands;
 
@@ -50,6 +51,7 @@ internal static class ConfigOptions
 
     public static IReadOnlyList<ConfigOption> Training { get; } =
     [
+        new("--recipe", "R", $"options that are known to work together, under those given: {string.Join(", ", Recipe.Names)}", ConfigKind.Text),
         new("--epochs", "N", "passes over the training images [5; with shapeset 24]", ConfigKind.Whole),
         new("--batch-size", "B", "images per step [128]", ConfigKind.Whole),
         new("--optimizer", "O", "sgd, adagrad, rmsprop, adam, adamw or a literal variant of the lectures [adamw]", ConfigKind.Text),
@@ -66,6 +68,8 @@ internal static class ConfigOptions
         new("--clip-norm", "X", "clip the gradient's global norm to X", ConfigKind.Number),
         new("--clip-value", "X", "clip every entry of the gradient to [-X, X]", ConfigKind.Number),
         new("--schedule", "S", "constant, cosine, step:EPOCHS:GAMMA, multistep:STEPS:GAMMA, onecycle, warmup:STEPS+... [cosine]", ConfigKind.Text),
+        new("--augment", "SPEC", "random transforms of training images, with commas between: crop:PADDING[:reflect], resized-crop[:LOW:HIGH], flip[:P], jitter:B[:C[:S[:H]]], cutout:SIZE [none]", ConfigKind.Text),
+        new("--tta", "SPEC", "test-time averaging: flip, crops:COUNT[:SHIFT] or both with a comma; of train: in the final test [none]", ConfigKind.Text),
         new("--label-smoothing", "X", "label smoothing of the training loss [0]", ConfigKind.Number),
         new("--patience", "N", "stop after N epochs without a lower validation loss", ConfigKind.Whole),
         new("--precision", "P", "fp32, tf32 or bf16 (storage; weights stay fp32) [fp32]", ConfigKind.Text),

@@ -14,7 +14,9 @@ internal static class EvalCommand
 
         Examples:
           gpuengine eval --run runs/mnist
+          gpuengine eval --run runs/resnet20 --tta flip,crops:3        probabilities averaged over six views
           gpuengine eval --weights runs/mnist/checkpoints/step-00002110.safetensors --model mlp --data mnist --data-dir data
+          gpuengine eval --weights resnet50.safetensors --model resnet50 --input images.safetensors --output logits.safetensors
         """;
 
     public static Command Create()
@@ -23,12 +25,21 @@ internal static class EvalCommand
         var run = new Option<string?>("--run") { Description = "folder of a run", HelpName = "RUN" };
         var weights = new Option<string?>("--weights") { Description = "safetensors file with weights by name", HelpName = "FILE" };
         var split = new Option<string>("--split") { Description = "test, validation or train", DefaultValueFactory = _ => "test", HelpName = "S" };
+        var input = new Option<string?>("--input")
+        {
+            Description = "safetensors file whose tensor `input` [N, C, H, W] holds images, instead of a data set",
+            HelpName = "FILE",
+        };
+        var output = new Option<string?>("--output") { Description = "with --input: where `output` [N, classes], the logits, is written", HelpName = "FILE" };
         var json = new Option<bool>("--json") { Description = "the result as JSON on stdout" };
         command.Options.Add(run);
         command.Options.Add(weights);
         command.Options.Add(split);
+        command.Options.Add(input);
+        command.Options.Add(output);
         command.Options.Add(json);
-        var read = ConfigOptions.AddTo(command, ConfigOptions.Model, ConfigOptions.Data, ConfigOptions.Training.Where(o => o.Name is "--batch-size" or "--device" or "--threads" or "--seed" or "--precision" or "--passes"));
+        var read = ConfigOptions.AddTo(command, ConfigOptions.Model, ConfigOptions.Data, ConfigOptions.Training.Where(o =>
+            o.Name is "--batch-size" or "--device" or "--threads" or "--seed" or "--precision" or "--augment" or "--tta" or "--passes"));
         command.SetAction(parsed =>
         {
             var (folder, file) = (parsed.GetValue(run), parsed.GetValue(weights));
@@ -38,6 +49,14 @@ internal static class EvalCommand
                 ? RunConfig.FromJson(given, "the command line")
                 : RunConfig.FromJson(TrainingSetup.Merge(RunFolder.ReadConfig(folder), given), folder));
             using var device = Device.Open(config.Device, config.Threads ?? 0, config.Precision == "tf32");
+            if (parsed.GetValue(input) is { } images)
+            {
+                var target = parsed.GetValue(output) ?? throw new UserException("`gpuengine eval --input FILE` needs --output FILE: where the logits go.");
+                EvaluationJob.Answer(config, device, folder, file, images, note => System.Console.Error.WriteLine(note)).Save(target);
+                return CommandLine.Done;
+            }
+
+            if (parsed.GetValue(output) is not null) throw new UserException("`gpuengine eval --output FILE` needs --input FILE: the images whose logits are wanted.");
             var result = EvaluationJob.Run(config, device, folder, file, parsed.GetValue(split)!, note => System.Console.Error.WriteLine(note));
             if (parsed.GetValue(json))
             {

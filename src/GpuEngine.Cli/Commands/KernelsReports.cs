@@ -136,7 +136,7 @@ internal static class KernelsReports
                 new JsonArray([.. rows.Select(r => (JsonNode)new JsonObject
                 {
                     ["case"] = r.Case.Label, ["variant"] = r.Variant, ["kernels"] = new JsonArray([.. r.Kernels.Select(k => (JsonNode)k)]),
-                    ["floor_bytes"] = r.FloorBytes, ["claimed_bytes"] = r.ClaimedBytes, ["counted_bytes"] = r.CountedBytes, ["distinct_bytes"] = r.DistinctBytes,
+                    ["floor_bytes"] = r.FloorBytes, ["reread_bytes"] = r.RereadBytes, ["claimed_bytes"] = r.ClaimedBytes, ["counted_bytes"] = r.CountedBytes, ["distinct_bytes"] = r.DistinctBytes,
                     ["sectors"] = r.Sectors, ["ideal_sectors"] = r.IdealSectors, ["worst_bank_conflict"] = r.WorstBankConflict, ["barriers_per_block"] = r.Barriers,
                 })]),
                 json);

@@ -23,6 +23,8 @@ internal static class TrainCommand
           gpuengine train --data mnist --data-dir data --model mlp --depth 4 --width 512 --epochs 5 --out runs/mnist
           gpuengine train --out runs/mnist --resume
           gpuengine train --model lenet5 --data fashion-mnist --optimizer sgd --lr 0.05 --momentum 0.9 --schedule cosine
+          gpuengine train --recipe resnet-cifar --data-dir data --out runs/resnet20      He et al. 2015 on CIFAR-10; --epochs shortens it
+          gpuengine train --model resnet20 --data cifar10 --augment crop:4,flip,cutout:8 --tta flip
           gpuengine train --config runs/mnist/config.json --seed 2
         """;
 

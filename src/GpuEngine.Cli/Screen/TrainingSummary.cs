@@ -14,6 +14,7 @@ internal static class TrainingSummary
         var out_ = Console.Out;
         out_.WriteLine();
         out_.WriteLine($"test error {result.Test.Error:P2}   test loss {result.Test.Loss:F4}   ({result.Test.Examples} images)");
+        if (result.Averaged is { } averaged) out_.WriteLine($"with averaged views: test error {averaged.Error:P2}   test loss {averaged.Loss:F4}");
         out_.WriteLine();
         Bottlenecks(result.Ledger);
         Memory(result);

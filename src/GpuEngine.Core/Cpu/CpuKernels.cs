@@ -22,6 +22,7 @@ public static class CpuKernels
         ConvolutionKernels.Register();
         PoolingKernels.Register();
         ActivationKernels.Register();
+        Register<AugmentOp>(AugmentKernels.Create);
     }
 
     /// <summary>Adds or replaces the kernel of an op type.</summary>

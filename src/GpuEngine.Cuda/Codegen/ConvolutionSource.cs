@@ -66,6 +66,22 @@ internal static class ConvolutionSource
         }
         """;
 
+    /// <summary>y = relu(y + bias + residual), in place; what an option is not set for stays out.</summary>
+    public const string Epilogue = Start + """
+        extern "C" __global__ void __launch_bounds__(256) convolution_epilogue(T* y, const T* bias, const T* residual, i64 filters, i64 plane, i64 count) {
+            for (i64 i = global_thread(); i < count; i += global_threads()) {
+                ACC v = to_accumulator(y[i]) + to_accumulator(bias[i / plane % filters]);
+        #if RESIDUAL
+                v += to_accumulator(residual[i]);
+        #endif
+        #if RELU
+                v = v <= ACC(0) ? ACC(0) : v;
+        #endif
+                y[i] = from_accumulator<T>(v);
+            }
+        }
+        """;
+
     /// <summary>dx[n, c, h, w]: one thread per element.</summary>
     public const string Input = Start + """
         extern "C" __global__ void __launch_bounds__(256) convolution_input(T* dx, const T* dy, const T* weight, SIZES, i64 count) {

@@ -7,6 +7,9 @@ namespace GpuEngine.Cuda.Interop;
 /// </summary>
 internal sealed class LibraryResolver
 {
+    /// <summary>In a library's variable: go on as if it were not installed, on the simulator too.</summary>
+    private const string None = "none";
+
     private readonly SearchMachine _machine;
     private readonly LoadLibrary _load;
     private readonly Lock _lock = new();
@@ -62,6 +65,8 @@ internal sealed class LibraryResolver
     private string Advice(Entry entry)
     {
         var descriptor = LibraryDescriptor.Of(entry.Resolution.Library);
+        if (IsSwitchedOff(descriptor.Library))
+            return $"{descriptor.Library.DisplayName()} is switched off by {descriptor.Variable}={None}: unset the variable to search the usual places.";
         if (_simulator is not null)
             return $"The simulator library '{_simulator}' cannot be loaded: build it with tools/cudasim/build.sh.";
         if (_machine.Variable(descriptor.Variable) is { Length: > 0 } file)
@@ -76,8 +81,16 @@ internal sealed class LibraryResolver
     private Entry Get(CudaLibrary library)
     {
         lock (_lock)
-            return _entries[(int)library] ??= _simulator is null ? Search(library) : FromSimulator(library, _simulator);
+        {
+            return _entries[(int)library] ??=
+                IsSwitchedOff(library) ? SwitchedOff(library) : _simulator is null ? Search(library) : FromSimulator(library, _simulator);
+        }
     }
+
+    private bool IsSwitchedOff(CudaLibrary library) => _machine.Variable(LibraryDescriptor.Of(library).Variable) == None;
+
+    private static Entry SwitchedOff(CudaLibrary library) => new(0, new(
+        library, null, [new(new(None, LibrarySource.Environment), ProbeOutcome.NotFound, $"switched off by {LibraryDescriptor.Of(library).Variable}={None}")]));
 
     private Entry FromSimulator(CudaLibrary library, string path)
     {

@@ -20,7 +20,7 @@ internal static class BatchNormApplyLauncher
         var request = new KernelRequest("batch_norm.cu", "batch_norm_apply") { Defines = plan.Slices.Defines(macros, plan.Blocks) };
         Operand[] operands =
         [
-            Operand.Out(0), Operand.In(op.FirstStatistic), Operand.In(op.FirstStatistic + 1), Operand.None, Operand.None, Operand.Out(1, op.Mask),
+            Operand.Out(0), Operand.In(op.FirstStatistic), Operand.In(op.FirstStatistic + 1), Operand.None, Operand.None, Operand.Out(1, op.Mask), Operand.None,
             Operand.In(0), Operand.In(1, op.Affine), Operand.In(2, op.Affine), Operand.None, Operand.None, Operand.In(node.Inputs.Count - 1, op.Residual),
         ];
         var parameters = node.Inputs.Skip(1).Take(op.FirstStatistic + 1).Sum(t => t.Type.Bytes);

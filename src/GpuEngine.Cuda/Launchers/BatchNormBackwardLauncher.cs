@@ -73,6 +73,7 @@ internal static class BatchNormBackwardLauncher
         {
             ScratchBytes = (long)plan.Groups * (plan.Members + 1) * plan.Slices.Slots * Pair,
             CounterCount = plan.Groups * BatchNormLauncher.GateWords,
+            RereadBytes = again,
             ExactCost = node.Op.Cost(node) + new Cost(again + parameters, totals, 0) + plan.Rows + SharedBytes(node, plan),
         };
     }
@@ -93,6 +94,7 @@ internal static class BatchNormBackwardLauncher
         {
             ScratchBytes = ScratchBytes(plan),
             CounterCount = (int)plan.Slices.Slices,
+            RereadBytes = again,
             ExactCost = node.Op.Cost(node) + new Cost(again + parameters, totals, 0) + plan.Rows + SharedBytes(node, plan),
         };
     }

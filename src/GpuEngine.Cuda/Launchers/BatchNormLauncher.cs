@@ -64,7 +64,7 @@ internal static class BatchNormLauncher
                 .. plan.Slices.Defines(macros, plan.Blocks), KernelRequest.Define("HELD", plan.Held), KernelRequest.Define("CLUSTER", plan.Members),
             ],
         };
-        Operand[] operands = [.. Outputs(node), Mask(node), .. Inputs(node)];
+        Operand[] operands = [.. Outputs(node), Mask(node), Positive(node), .. Inputs(node)];
         return new PlannedKernel(node, new LaunchStep(request, plan.Clusters, operands, [.. plan.Slices.Sizes, plan.Share]))
         {
             ExactCost = node.Op.Cost(node) + new Cost(ParameterBytes(node) * (plan.Members - 1), 0, 0),
@@ -78,14 +78,16 @@ internal static class BatchNormLauncher
             Defines = [.. plan.Slices.Defines(macros, plan.Blocks), BatchNormPlan.Ahead(limits)],
             DynamicSharedBytes = BatchNormPlan.DynamicShared(limits, plan.Slices, plan.Blocks),
         };
-        Operand[] operands = [.. Outputs(node), Mask(node), Operand.Scratch(), Operand.Counter, .. Inputs(node)];
+        Operand[] operands = [.. Outputs(node), Mask(node), Positive(node), Operand.Scratch(), Operand.Counter, .. Inputs(node)];
         long[] sizes = [.. plan.Slices.Sizes, plan.Members, plan.Share, plan.Resident, plan.Turns(limits)];
         var statistics = plan.Members * plan.Slices.Channels * 2 * sizeof(float);
-        var again = plan.Slices.BytesOf(plan.Again) + statistics + (plan.Members - 1) * ParameterBytes(node);
+        var reread = plan.Slices.BytesOf(plan.Again);
+        var again = reread + statistics + (plan.Members - 1) * ParameterBytes(node);
         return new PlannedKernel(node, new LaunchStep(request, plan.Cooperative(1), operands, sizes))
         {
             ScratchBytes = (long)plan.Groups * plan.Members * plan.Slices.Slots * 2 * sizeof(float),
             CounterCount = plan.Groups * GateWords,
+            RereadBytes = reread,
             ExactCost = node.Op.Cost(node) + new Cost(again, 0, 0) + plan.Rows + plan.Shifts,
         };
     }
@@ -96,14 +98,15 @@ internal static class BatchNormLauncher
         long[] sizes = [.. plan.Slices.Sizes, plan.Share];
         var statistics = new LaunchStep(
             new KernelRequest(File, "batch_norm_statistics") { Defines = plan.Slices.Defines(macros, plan.Blocks) }, plan.Pieces,
-            [.. Outputs(node).Skip(1), Operand.Scratch(), Operand.Counter, Operand.In(0), .. Running(op)], sizes);
+            [.. Outputs(node).Skip(1), Positive(node), Operand.Scratch(), Operand.Counter, Operand.In(0), .. Running(op)], sizes);
         var apply = new LaunchStep(
-            new KernelRequest(File, "batch_norm_apply") { Defines = plan.Slices.Defines(macros, Math.Min(plan.Blocks, ApplyBlocks(op))) }, plan.Pieces, [.. Outputs(node), Mask(node), .. Inputs(node)], sizes);
+            new KernelRequest(File, "batch_norm_apply") { Defines = plan.Slices.Defines(macros, Math.Min(plan.Blocks, ApplyBlocks(op))) }, plan.Pieces, [.. Outputs(node), Mask(node), Positive(node), .. Inputs(node)], sizes);
         var parameters = plan.Members * plan.Slices.Channels * 2 * sizeof(float) + (plan.Members - 1) * ParameterBytes(node);
         return new PlannedKernel(node, statistics, apply)
         {
             ScratchBytes = plan.Slices.Slices * plan.Members * plan.Slices.Slots * 2 * sizeof(float),
             CounterCount = (int)plan.Slices.Slices,
+            RereadBytes = node.Inputs[0].Type.Bytes,
             ExactCost = node.Op.Cost(node) + new Cost(node.Inputs[0].Type.Bytes + parameters, 0, 0) + plan.Rows + plan.Shifts,
         };
     }
@@ -115,7 +118,7 @@ internal static class BatchNormLauncher
     {
         var request = new KernelRequest(File, "batch_norm_apply") { Defines = plan.Slices.Defines(macros, plan.Blocks) };
         var parameters = ParameterBytes(node) + plan.Slices.Channels * 2 * sizeof(float);
-        return new PlannedKernel(node, new LaunchStep(request, plan.Pieces, [.. Outputs(node), Mask(node), .. Inputs(node)], [.. plan.Slices.Sizes, plan.Share]))
+        return new PlannedKernel(node, new LaunchStep(request, plan.Pieces, [.. Outputs(node), Mask(node), Positive(node), .. Inputs(node)], [.. plan.Slices.Sizes, plan.Share]))
         {
             ExactCost = node.Op.Cost(node) + new Cost((plan.Members - 1) * parameters, 0, 0),
         };
@@ -128,11 +131,17 @@ internal static class BatchNormLauncher
         KernelRequest Request(string entry) => new(File, entry) { Defines = [.. macros, KernelRequest.Define("VECTOR", 1)] };
         var values = new LaunchStep(
             Request("batch_norm_naive"), new(new((uint)channels), new(256)), [.. Outputs(node), .. Inputs(node)], [rows, channels, length]);
-        if (!op.HasMask) return new PlannedKernel(node, values);
-        var bytes = node.Outputs[^1].Type.Bytes;
-        var mask = new LaunchStep(
-            Request("batch_norm_mask_naive"), new(new((uint)((bytes + 255) / 256)), new(256)), [Mask(node), Operand.Out(0)], [rows, channels, length, bytes]);
-        return new PlannedKernel(node, values, mask);
+        List<LaunchStep> steps = [values];
+        if (op.HasMask)
+        {
+            var bytes = node.Outputs[op.MaskOutput].Type.Bytes;
+            steps.Add(new LaunchStep(
+                Request("batch_norm_mask_naive"), new(new((uint)((bytes + 255) / 256)), new(256)), [Mask(node), Operand.Out(0)], [rows, channels, length, bytes]));
+        }
+
+        if (op.Counts)
+            steps.Add(new LaunchStep(Request("batch_norm_count_naive"), new(new((uint)channels), new(256)), [Positive(node), Operand.Out(0)], [rows, channels, length]));
+        return new PlannedKernel(node, [.. steps]);
     }
 
     private static Operand[] Outputs(Node node)
@@ -141,7 +150,9 @@ internal static class BatchNormLauncher
         return [Operand.Out(0), Operand.Out(1), Operand.Out(2), Operand.Out(3, has), Operand.Out(4, has)];
     }
 
-    private static Operand Mask(Node node) => Operand.Out(node.Outputs.Count - 1, ((BatchNormOp)node.Op).HasMask);
+    private static Operand Mask(Node node) => Operand.Out(((BatchNormOp)node.Op).MaskOutput, ((BatchNormOp)node.Op).HasMask);
+
+    private static Operand Positive(Node node) => Operand.Out(node.Outputs.Count - 1, ((BatchNormOp)node.Op).Counts);
 
     private static Operand[] Inputs(Node node)
     {
@@ -173,7 +184,7 @@ internal static class BatchNormLauncher
         return
         [
             KernelRequest.Define("DTYPE", x.DType), KernelRequest.Define("PARAM_DTYPE", weight), Flag("AFFINE", op.Affine), Flag("RESIDUAL", op.Residual),
-            Flag("RUNNING", op.Running), Flag("TRAINING", op.Training), Flag("UNBIASED", op.UnbiasedRunning), Flag("MASK", op.HasMask),
+            Flag("RUNNING", op.Running), Flag("TRAINING", op.Training), Flag("UNBIASED", op.UnbiasedRunning), Flag("MASK", op.HasMask), Flag("COUNTS", op.Counts),
             KernelRequest.Define("MOMENTUM", (float)op.Momentum), KernelRequest.Define("EPS", (float)op.Eps), .. activation,
             .. op.HasMask ? new[] { KernelRequest.Define("PACK", SignMask.Packed(x.Shape, op.ChannelsLast)) } : [],
         ];

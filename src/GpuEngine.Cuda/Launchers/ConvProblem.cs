@@ -8,6 +8,12 @@ internal enum ConvRole
     Forward, Input, Weight,
 }
 
+/// <summary>What comes behind the sums of a forward convolution: a bias per filter, a tensor of y's type, relu or not.</summary>
+internal sealed record ConvEpilogue(bool Residual, bool Relu)
+{
+    public override string ToString() => $" + bias{(Residual ? " + residual" : "")}{(Relu ? " + relu" : "")}";
+}
+
 /// <summary>A convolution to run, its shapes as [N, C, H, W], [K, C/groups, R, S] and [N, K, P, Q] whatever the layout in memory.</summary>
 internal sealed record ConvProblem(ConvRole Role, ConvGeometry Geometry, Shape X, Shape W, Shape Y, bool IsChannelsLast)
 {
@@ -16,6 +22,9 @@ internal sealed record ConvProblem(ConvRole Role, ConvGeometry Geometry, Shape X
         new(role, geometry, First(x), First(w), First(y), true);
 
     public bool IsEmpty => X.Elements == 0 || W.Elements == 0 || Y.Elements == 0;
+
+    /// <summary>Whether every filter sees one channel: products of vectors, for which matrices do not pay.</summary>
+    public bool IsDepthwise => Geometry.Groups > 1 && W[1] == 1;
 
     /// <summary>The size arguments of the generated kernels.</summary>
     public long[] Sizes =>

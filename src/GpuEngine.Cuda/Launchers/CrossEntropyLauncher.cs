@@ -4,7 +4,7 @@ using GpuEngine.Core.Graph;
 namespace GpuEngine.Cuda.Launchers;
 
 /// <summary>
-/// cross_entropy.cu, cross_entropy_small.cu and cross_entropy_naive.cu: class indices, f32 and bf16 logits. Variants: "small" (a
+/// cross_entropy.cu, cross_entropy_with_gradient.cu, cross_entropy_small.cu and cross_entropy_naive.cu: class indices, f32 and bf16 logits. Variants: "small" (a
 /// thread per line, lines in shared memory), "one_read" and "two_read" (rows held on chip or not), "naive".
 /// </summary>
 internal static class CrossEntropyLauncher

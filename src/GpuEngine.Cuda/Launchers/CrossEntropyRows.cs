@@ -4,13 +4,12 @@ using GpuEngine.Cuda.Runtime;
 namespace GpuEngine.Cuda.Launchers;
 
 /// <summary>
-/// cross_entropy.cu: rows of contiguous classes. Tunable: "lanes" (threads per row: a power of two), "threads" (of a block),
+/// cross_entropy.cu and cross_entropy_with_gradient.cu: rows of contiguous classes. Tunable: "lanes" (threads per row: a power of two), "threads" (of a block),
 /// "held" (vectors of a thread in registers), "stages" (rows of a block on their way to shared memory), "blocks" (per multiprocessor, which
 /// bounds the registers), "margin" (multiprocessors that the grid with a barrier leaves alone).
 /// </summary>
 internal static class CrossEntropyRows
 {
-    private const string File = "cross_entropy.cu";
     private const int Threads = 256;
 
     /// <summary>Vectors of a thread; fewer where a block fills the multiprocessor and has 64 registers per thread.</summary>
@@ -60,7 +59,7 @@ internal static class CrossEntropyRows
         else if (call.CountsFirst && !limits.SupportsCooperativeLaunch) return null;
         else blocks = Math.Clamp(blocks, 1, Math.Max(1, (limits.Multiprocessors - limits.Tuned("margin", 0)) * perMultiprocessor));
 
-        var request = new KernelRequest(File, call.Entry("cross_entropy"))
+        var request = new KernelRequest(withGradient ? "cross_entropy_with_gradient.cu" : "cross_entropy.cu", call.Entry("cross_entropy"))
         {
             Defines =
             [
@@ -86,6 +85,7 @@ internal static class CrossEntropyRows
         {
             ScratchBytes = call.ScratchBytes(blocks),
             CounterCount = call.CounterCount,
+            RereadBytes = rereads,
             ExactCost = call.Node.Op.Cost(call.Node) + call.Overhead(blocks, warps + (call.CountsFirst ? 1 : 0)) + new Cost(rereads, rewritten, 0),
         };
     }

@@ -128,6 +128,6 @@ internal sealed unsafe class CublasProduct : CudaKernel
 
     private static (string, string) Flag(string name, bool value) => KernelRequest.Define(name, value ? 1 : 0);
 
-    private static cublasOperation_t Operation(bool transpose) =>
+    internal static cublasOperation_t Operation(bool transpose) =>
         transpose ? cublasOperation_t.CUBLAS_OP_T : cublasOperation_t.CUBLAS_OP_N;
 }

@@ -30,11 +30,20 @@ public abstract class CudaKernel : IDisposable
     /// <summary>Bytes moved and flops of one launch, compared with the simulator's counters.</summary>
     public virtual Cost Cost => Node.Op.Cost(Node);
 
+    /// <summary>
+    /// Bytes of its main operands that it reads a second time because they do not fit on the chip, or are not meant to: 0 for a variant that
+    /// reads once. Part of <see cref="Cost"/>, and of the floor that the variant is measured by.
+    /// </summary>
+    public long RereadBytes { get; init; }
+
     /// <summary>The compiled kernels it needs, known from the plan alone.</summary>
     public abstract IReadOnlyList<KernelRequest> Requests { get; }
 
     /// <summary>What was decided, in words by which two plans of one node are told apart.</summary>
     public virtual string Decision => string.Join(" + ", Requests.Select(Describe));
+
+    /// <summary>How it runs where that was chosen when it was bound, in words for reports; null before, and where there was no choice.</summary>
+    public virtual string? Way => null;
 
     /// <summary>What the kernel library gave; null before binding.</summary>
     protected KernelLibrary? Library { get; private set; }

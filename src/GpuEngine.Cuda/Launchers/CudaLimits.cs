@@ -38,6 +38,9 @@ public sealed record CudaLimits
     /// <summary>Whether cuDNN can be called; without it generated kernels convolve.</summary>
     public bool HasCudnn { get; init; }
 
+    /// <summary>Whether ways to run a convolution are timed against each other when it is bound; else a fixed order decides.</summary>
+    public bool MeasuresConvolutions { get; init; }
+
     /// <summary>Whether f32 products may be rounded to TF32. Off unless asked for by name.</summary>
     public bool AllowTf32 { get; init; }
 

@@ -31,6 +31,7 @@ internal static class FileLaunchers
         CudaKernels.Register<BiasActBackwardOp>(BiasActLauncher.Backward);
         CudaKernels.Register<ClippedStepOp>(ClippedStepLauncher.Create);
         CudaKernels.Register<DropoutOp>(DropoutLauncher.Create);
+        CudaKernels.Register<AugmentOp>(AugmentLauncher.Create);
         CudaKernels.Register<SoftmaxOp>(SoftmaxLauncher.Forward);
         CudaKernels.Register<SoftmaxBackwardOp>(SoftmaxLauncher.Backward);
         CudaKernels.Register<LayerNormOp>(RowNormLauncher.Forward);

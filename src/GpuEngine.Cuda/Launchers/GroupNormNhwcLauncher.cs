@@ -31,19 +31,24 @@ internal static class GroupNormNhwcLauncher
         }
 
         if (Naive(limits) || SliceTile.Streamed(shape, limits) is not { } tile) return NaiveForward(node, layout, macros, outputs, inputs, once);
+        var parts = tile.Parts * layout.Rows * PartBytes;
+        var found = layout.Rows * PartBytes;
         var statistics = new LaunchStep(
-            Request(ForwardFile, "group_norm_nhwc_statistics", macros, tile), tile.Divided, [Operand.Scratch(), Operand.In(0)],
+            Request(ForwardFile, "group_norm_nhwc_statistics", macros, tile), tile.Divided,
+            [Operand.Out(1), Operand.Out(2), Operand.Scratch(), Operand.Counter, Operand.In(0)],
             [layout.Batch, layout.Inner, layout.Parameters, tile.PartPiece]);
         var apply = new LaunchStep(
-            Request(ForwardFile, "group_norm_nhwc_apply", macros, tile), tile.Divided, [.. outputs, Operand.Scratch(), .. inputs],
-            [layout.Batch, layout.Inner, layout.Parameters, tile.PartPiece, tile.Parts]);
-        var parts = tile.Parts * layout.Rows * PartBytes;
+            Request(ForwardFile, "group_norm_nhwc_apply", macros, tile), tile.Divided, [Operand.Out(0), Operand.Scratch(parts), .. inputs],
+            [layout.Inner, layout.Parameters, tile.PartPiece]);
         return new PlannedKernel(node, statistics, apply)
         {
-            ScratchBytes = parts,
-            // Every block of apply reads its parameters, and the parts of its groups: one word of the first by all lanes, then all twice.
+            ScratchBytes = parts + found,
+            CounterCount = (int)tile.Divided.Grid.X,
+            RereadBytes = x.Type.Bytes,
+            // The last block of a slice reads the parts of its groups: one word of the first by all lanes, then all twice. Every block of
+            // apply reads its parameters and what was found.
             ExactCost = once + new Cost(
-                x.Type.Bytes + (layout.Batch * tile.Parts - 1) * parameters + 2 * tile.Parts * parts + tile.Parts * layout.Rows * 32 * sizeof(float), parts, 0),
+                x.Type.Bytes + (layout.Batch * tile.Parts - 1) * parameters + 2 * parts + layout.Rows * 32 * sizeof(float) + tile.Parts * found, parts + found, 0),
         };
     }
 
@@ -73,29 +78,36 @@ internal static class GroupNormNhwcLauncher
 
         if (Naive(limits) || SliceTile.Streamed(shape, limits) is not { } tile)
             return NaiveBackward(node, layout, macros, op.Affine, inputs, gradients, once);
+        // One row of sums per sample, then one per part.
+        var (partial, parts) = (PartialBytes(layout, layout.Batch), PartialBytes(layout, layout.Batch * tile.Parts));
         var sums = new LaunchStep(
-            Request(BackwardFile, "group_norm_nhwc_backward_sums", macros, tile), tile.Divided, [Operand.Scratch(), .. inputs], [.. sizes, tile.PartPiece]);
+            Request(BackwardFile, "group_norm_nhwc_backward_sums", macros, tile), tile.Divided,
+            [Operand.Scratch(), Operand.Scratch(partial), Operand.Counter, .. inputs], [.. sizes, tile.PartPiece]);
         var apply = new LaunchStep(
             Request(BackwardFile, "group_norm_nhwc_backward_apply", macros, tile), tile.Divided, [Operand.Out(0), Operand.Scratch(), .. inputs],
-            [.. sizes, tile.PartPiece, tile.Parts]);
-        var partial = PartialBytes(layout, layout.Batch * tile.Parts);
-        // Every block of both launches reads its parameters; those of apply add up the parts of their channels.
+            [.. sizes, tile.PartPiece]);
+        // Every block of both launches reads its parameters and statistics, those of apply the sums of their channels.
         var both = 2 * layout.Batch * tile.Parts - 1;
-        var again = new Cost(
-            2 * x.Type.Bytes + both * parameters + (2 * tile.Parts - 1) * statistics + tile.Parts * partial, op.Affine ? 0 : partial, 0);
-        var result = WithFinish(node, layout, macros, op.Affine, layout.Batch * tile.Parts, once + again, gradients, sums, apply);
-        return op.Affine ? result : new PlannedKernel(node, sums, apply) { ScratchBytes = partial, ExactCost = once + again };
+        var again = new Cost(2 * x.Type.Bytes + both * parameters + (2 * tile.Parts - 1) * statistics + parts + tile.Parts * partial, parts + partial, 0);
+        LaunchStep[] steps = op.Affine ? [sums, apply, RowNormLauncher.Finish(layout.Batch, layout.Parameters, 2, macros.Defines, gradients)] : [sums, apply];
+        return new PlannedKernel(node, steps)
+        {
+            ScratchBytes = partial + parts,
+            CounterCount = (int)tile.Divided.Grid.X,
+            RereadBytes = 2 * x.Type.Bytes,
+            ExactCost = once + again + new Cost(op.Affine ? partial : 0, 0, 0),
+        };
     }
 
     /// <summary>Whether the naive kernels are asked for by name.</summary>
     private static bool Naive(CudaLimits limits) => !limits.Allows("two_read") && limits.Allows("naive");
 
     private static PlannedKernel WithFinish(
-        Node node, RowLayout layout, RowNormMacros macros, bool affine, long partialRows, Cost cost, Operand[] gradients, params LaunchStep[] steps)
+        Node node, RowLayout layout, RowNormMacros macros, bool affine, long partialRows, Cost cost, Operand[] gradients, LaunchStep main)
     {
-        if (!affine) return new PlannedKernel(node, steps) { ExactCost = cost };
+        if (!affine) return new PlannedKernel(node, main) { ExactCost = cost };
         var partial = PartialBytes(layout, partialRows);
-        return new PlannedKernel(node, [.. steps, RowNormLauncher.Finish(partialRows, layout.Parameters, 2, macros.Defines, gradients)])
+        return new PlannedKernel(node, [main, RowNormLauncher.Finish(partialRows, layout.Parameters, 2, macros.Defines, gradients)])
         {
             ScratchBytes = partial,
             ExactCost = cost + new Cost(partial, partial, 0),

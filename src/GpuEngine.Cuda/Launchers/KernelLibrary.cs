@@ -18,11 +18,15 @@ public sealed class KernelLibrary : IDisposable
     private CublasLtHandle _cublasLt;
     private CudaStream? _cublasStream;
     private readonly string _architecture;
+    private readonly Action<string> _warn;
+    private readonly HashSet<string> _warned = [];
 
-    internal KernelLibrary(CudaContext context, KernelCache cache)
+    internal KernelLibrary(CudaContext context, KernelCache cache, AlgorithmCache choices, Action<string> warn)
     {
         Context = context;
         Cache = cache;
+        Choices = choices;
+        _warn = warn;
         _compiler = new NvrtcCompiler();
         _architecture = _compiler.TargetFor(context.Properties);
     }
@@ -31,6 +35,15 @@ public sealed class KernelLibrary : IDisposable
 
     /// <summary>Where images come from; its counters tell what had to be compiled.</summary>
     public KernelCache Cache { get; }
+
+    /// <summary>What was chosen by measurement.</summary>
+    public AlgorithmCache Choices { get; }
+
+    /// <summary>Tells the user a sentence, the first time for its kind.</summary>
+    internal void WarnOnce(string kind, string sentence)
+    {
+        if (_warned.Add(kind)) _warn(sentence);
+    }
 
     /// <summary>Compiles what is missing, several images at a time; loads nothing yet.</summary>
     /// <exception cref="KernelCompileException">A source has errors; the first in the order of the requests is reported.</exception>

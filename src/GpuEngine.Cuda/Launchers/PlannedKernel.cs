@@ -21,7 +21,7 @@ internal enum OperandKind
 /// <summary>An address argument.</summary>
 /// <param name="Kind">What it points to.</param>
 /// <param name="Index">Which output or input of the node.</param>
-/// <param name="Offset">Bytes from the start of the workspace.</param>
+/// <param name="Offset">Bytes from the start of it.</param>
 internal readonly record struct Operand(OperandKind Kind, int Index = 0, long Offset = 0)
 {
     public static Operand None => default;
@@ -41,8 +41,11 @@ internal readonly record struct Operand(OperandKind Kind, int Index = 0, long Of
     public static Operand Scratch(long offset = 0) => new(OperandKind.Scratch, 0, offset);
 }
 
+/// <summary>One thing that a planned kernel queues: a launch or a library's product.</summary>
+internal abstract record PlannedStep;
+
 /// <summary>One launch of a hand-written kernel: addresses first (outputs, inputs), then sizes as i64.</summary>
-internal sealed record LaunchStep(KernelRequest Request, LaunchShape Shape, Operand[] Operands, long[] Sizes);
+internal sealed record LaunchStep(KernelRequest Request, LaunchShape Shape, Operand[] Operands, long[] Sizes) : PlannedStep;
 
 /// <summary>
 /// The launches of a hand-written kernel, decided by its planner from shapes, dtypes and limits alone. All planners of
@@ -50,15 +53,17 @@ internal sealed record LaunchStep(KernelRequest Request, LaunchShape Shape, Oper
 /// </summary>
 internal sealed class PlannedKernel : CudaKernel
 {
-    private readonly LaunchStep[] _steps;
+    private readonly PlannedStep[] _all;
+    private readonly LaunchStep[] _launches;
     private readonly bool _counts;
     private Cost? _cost;
 
-    public PlannedKernel(Node node, params LaunchStep[] steps) : base(node)
+    public PlannedKernel(Node node, params PlannedStep[] steps) : base(node)
     {
-        _steps = steps;
-        Requests = [.. steps.Select(s => s.Request)];
-        _counts = steps.Any(s => s.Operands.Contains(Operand.Counter));
+        _all = steps;
+        _launches = [.. steps.OfType<LaunchStep>()];
+        Requests = [.. _launches.Select(s => s.Request)];
+        _counts = _launches.Any(s => s.Operands.Contains(Operand.Counter));
     }
 
     public override IReadOnlyList<KernelRequest> Requests { get; }
@@ -79,27 +84,34 @@ internal sealed class PlannedKernel : CudaKernel
     /// <summary>The cost where it is not that of the op.</summary>
     public Cost? ExactCost { init => _cost = value; }
 
-    public override string Decision => string.Join(" + ", _steps.Select(s => $"{Describe(s.Request)} {s.Shape}"));
+    public override string Decision => string.Join(" + ", _all.Select(s => s is LaunchStep l ? $"{Describe(l.Request)} {l.Shape}" : s.ToString()));
 
-    /// <summary>The launches, in order.</summary>
-    public IReadOnlyList<LaunchStep> Steps => _steps;
+    /// <summary>The launches of compiled kernels, in order.</summary>
+    public IReadOnlyList<LaunchStep> Steps => _launches;
 
     public override void Launch(CudaStream stream)
     {
-        for (var i = 0; i < _steps.Length; i++)
+        var next = 0;
+        foreach (var step in _all)
         {
-            var step = _steps[i];
+            if (step is ProductStep product)
+            {
+                product.Launch(Library!, stream, Workspace, Address(product.A), Address(product.B), Address(product.C));
+                continue;
+            }
+
+            var launch = (LaunchStep)step;
             var arguments = new KernelArguments();
-            foreach (var operand in step.Operands) arguments.Add(Address(operand));
-            foreach (var size in step.Sizes) arguments.Add(size);
-            Function(i).Launch(stream, step.Shape, ref arguments);
+            foreach (var operand in launch.Operands) arguments.Add(Address(operand));
+            foreach (var size in launch.Sizes) arguments.Add(size);
+            Function(next++).Launch(stream, launch.Shape, ref arguments);
         }
     }
 
     private DevicePointer Address(Operand operand) => operand.Kind switch
     {
-        OperandKind.Output => Out(operand.Index),
-        OperandKind.Input => In(operand.Index),
+        OperandKind.Output => Out(operand.Index) + operand.Offset,
+        OperandKind.Input => In(operand.Index) + operand.Offset,
         OperandKind.Scratch => Workspace + operand.Offset,
         OperandKind.Counter => Counters,
         _ => default,

@@ -43,6 +43,8 @@ internal static class PrimitiveLaunchers
         CudaKernels.Register<ConvolutionInputOp>(Convolution.Input);
         CudaKernels.Register<ConvolutionWeightOp>(Convolution.Weight);
         CudaKernels.Register<ConvolutionNhwcOp>(Convolution.Forward);
+        CudaKernels.Register<ConvolutionEpilogueOp>(ConvolutionWithEpilogue.Create);
+        CudaKernels.Register<Conv2dOp>((node, limits) => ((Conv2dOp)node.Op).Bias ? ConvolutionWithEpilogue.Create(node, limits) : Convolution.Forward(node, limits));
         CudaKernels.Register<ConvolutionInputNhwcOp>(Convolution.Input);
         CudaKernels.Register<ConvolutionWeightNhwcOp>(Convolution.Weight);
     }

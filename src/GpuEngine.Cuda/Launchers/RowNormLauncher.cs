@@ -122,12 +122,7 @@ internal static class RowNormLauncher
         var own = once / rows.Groups;
         var clusters = tile.Grid / tile.Cluster;
         var sets = (layout.Rows + (tile.Slots * tile.Rows) - 1) / (tile.Slots * tile.Rows);
-        var times = tile.Parameters switch
-        {
-            1 => (long)clusters * tile.Slots,
-            2 => clusters,
-            _ => passes * sets * tile.Slots,
-        };
+        var times = tile.Parameters == 0 ? passes * sets * tile.Slots : tile.SharesParameters(rows) ? clusters : (long)clusters * tile.Slots;
         var bytes = rows.Elements ? times * own : layout.Rows * rows.Units * tile.TeamWarps * rows.ParameterBytes;
         return new Cost(bytes - once, 0, 0);
     }

@@ -82,6 +82,9 @@ internal sealed record RowTile
     /// <summary>Warps of a team: each reads the parameters of its units, and writes a partial sum of them.</summary>
     public int TeamWarps => Math.Max(1, Team / 32);
 
+    /// <summary>Whether a block reads the parameters of elements once for all its slots.</summary>
+    public bool SharesParameters(RowShape rows) => Parameters == 2 || (Parameters == 1 && Slots > 1 && rows.Groups == 1);
+
     /// <summary>Warps that share a row.</summary>
     public int RowWarps => Cluster * Math.Max(1, Lanes / 32);
 
@@ -228,7 +231,8 @@ internal sealed record RowTile
         var shared = kept * tile.Lanes;
         var place = kept == 0 ? 0 : kept <= 64 && (tile with { Parameters = 1 }).Registers(rows) <= 112 ? 1 : shared <= most && rows.Groups == 1 ? 2 : 0;
         tile = tile with { Parameters = rows.Groups == 1 ? limits.Tuned("params", place) : place };
-        if (tile.Parameters != 2) shared = 0;
+        // On their way to registers they pass shared memory, so that a block reads them once for all its slots.
+        if (!tile.SharesParameters(rows)) shared = 0;
 
         // One set of rows ahead where a row takes a block; warps of their own rows are out of step by themselves.
         var stageBytes = tile.Threads * tile.VectorsHeld * tile.Rows * Vector * rows.ElementSize * rows.Tensors;

@@ -7,7 +7,7 @@ namespace GpuEngine.Lab.Kernels;
 /// The cases of `GpuEngine.Bench kernels` and of `gpuengine kernels traffic`: one line each. Below them, one function per family, which
 /// says how a case is built and what its floor is (T: bytes of the main operand, P: number of parameters).
 /// </summary>
-public static class KernelCases
+public static partial class KernelCases
 {
     private const DType F32 = DType.F32;
     private const DType BF16 = DType.BF16;
@@ -75,36 +75,6 @@ public static class KernelCases
         BiasActivationDropout(14, [8192, 16384], BF16, Pass.Backward, new Silu(), residual: true) with { Extra = true },
         Activate(14, [8192, 8192], BF16, Pass.Forward, new Gelu()),
         Activate(14, [8192, 8192], BF16, Pass.Backward, new Gelu()),
-    ];
-
-    /// <summary>
-    /// What is counted on the simulator: large enough that a few bytes beside the tensors do not show, small enough to take seconds.
-    /// </summary>
-    public static IReadOnlyList<KernelCase> Counted { get; } = [.. new[] { BF16, F32 }.SelectMany(CountedIn)];
-
-    private static KernelCase[] CountedIn(DType dtype) =>
-    [
-        BatchNorm(1, [8, 14, 14, 64], dtype, Pass.Forward, new Relu(), residual: true),
-        BatchNorm(4, [8, 14, 14, 64], dtype, Pass.Backward, new Relu(), residual: true),
-        BatchNorm(5, [8, 16, 32, 32], dtype, Pass.Forward, new Relu(), channelsLast: false),
-        BatchNorm(6, [8, 16, 32, 32], dtype, Pass.Backward, new Relu(), channelsLast: false),
-        GroupNorm(7, [4, 16, 16, 64], dtype, Pass.Forward, 8, new Silu()),
-        GroupNorm(7, [4, 16, 16, 64], dtype, Pass.Backward, 8, new Silu()),
-        GroupNorm(7, [4, 64, 16, 16], dtype, Pass.Forward, 8, new Silu(), channelsLast: false),
-        GroupNorm(7, [4, 64, 16, 16], dtype, Pass.Backward, 8, new Silu(), channelsLast: false),
-        LayerNorm(8, [256, 512], dtype, Pass.Forward),
-        LayerNorm(9, [256, 512], dtype, Pass.Backward),
-        RmsNorm(8, [256, 512], dtype, Pass.Forward),
-        RmsNorm(9, [256, 512], dtype, Pass.Backward),
-        CrossEntropy(10, [128, 1000], dtype, Pass.Forward),
-        CrossEntropy(10, [128, 1000], dtype, Pass.Both),
-        Dropout(11, [256, 512], dtype),
-        AdamW(12, 65536, dtype),
-        AdamW(13, 65536, dtype, clip: true),
-        BiasActivationDropout(14, [256, 512], dtype, Pass.Forward, new Gelu(), residual: true),
-        BiasActivationDropout(14, [256, 512], dtype, Pass.Backward, new Gelu(), residual: true),
-        Activate(14, [256, 512], dtype, Pass.Forward, new Gelu()),
-        Activate(14, [256, 512], dtype, Pass.Backward, new Gelu()),
     ];
 
     /// <summary>Training. Floor forward 2T, with a residual 3T and its mask; backward 3T, with a residual 4T and the mask.</summary>

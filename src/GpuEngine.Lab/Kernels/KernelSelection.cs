@@ -50,10 +50,10 @@ public sealed record KernelSelection(IReadOnlyList<CatalogKernel> Kernels, IRead
             .Concat(Checked.Select(s => s.Name)).Distinct().Order(StringComparer.Ordinal),
     ];
 
-    /// <summary>Planned for an H200, which can run every variant; planning needs no device.</summary>
+    /// <summary>Planned for an H200 with cuBLAS, which can run every variant; planning needs no device.</summary>
     private static Dictionary<OpSpec, IReadOnlySet<(string File, string Entry)>> FindUses()
     {
-        var limits = new CudaLimits();
+        var limits = new CudaLimits { HasCublas = true };
         var target = new CudaPlanTarget(limits, new CudaDeviceOptions());
         var uses = new Dictionary<OpSpec, IReadOnlySet<(string File, string Entry)>>();
         foreach (var spec in Checked)

@@ -13,6 +13,16 @@ public static class RandomOperands
 
     private static readonly Dictionary<(DType, int, bool, int), byte[]> Tiles = [];
 
+    /// <summary>A whole tensor.</summary>
+    public static byte[] Of(TensorType type, int indexLimit)
+    {
+        var tile = Tile(type, indexLimit);
+        if (tile.Length == type.Bytes) return tile;
+        var bytes = new byte[type.Bytes];
+        for (var at = 0; at < bytes.Length; at += tile.Length) tile.AsSpan(0, Math.Min(tile.Length, bytes.Length - at)).CopyTo(bytes.AsSpan(at));
+        return bytes;
+    }
+
     /// <summary>The first 2^20 elements of such a tensor; one that has more repeats them.</summary>
     public static byte[] Tile(TensorType type, int indexLimit)
     {

@@ -22,8 +22,9 @@ public static class MemoryForecasts
         var loss = TrainingSetup.Loss(config);
         var (compute, passes) = (TrainingSetup.ComputeOf(config), TrainingSetup.PassesOf(config));
         var last = target.PrefersChannelsLast(compute);
-        var step = new TrainStep(variables, input, loss, TrainingSetup.BuildOptimizer(config), TrainingSetup.ClippingOf(config), compute, last, passes);
-        var evaluation = new EvalStep(variables, input, loss, compute, last, passes);
+        var pipeline = TrainingSetup.PipelineOf(config, example);
+        var step = new TrainStep(variables, input, loss, TrainingSetup.BuildOptimizer(config), TrainingSetup.ClippingOf(config), compute, last, passes, pipeline);
+        var evaluation = new EvalStep(variables, input, loss, compute, last, passes, pipeline);
         TensorProgram[] programs = [step.Program, .. evaluation.Programs.Reverse()];
         ExecutionPlan[] plans = [.. programs.Select(p => Planner.Plan(p, target))];
         return new RunForecast(new MemoryForecast(plans[0], target.Alignment), ScratchPool.BytesTogether(plans, target.Alignment));

@@ -12,6 +12,7 @@ public static class TrainingReport
     {
         var page = new HtmlPage($"{config.Model} on {data.Name}")
             .Lead(Text($"Test error {result.Test.Error:P2} (loss {result.Test.Loss:F4}) on {result.Test.Examples} images after {result.Epochs.Count} epochs."));
+        if (result.Averaged is { } averaged) page.Paragraph(Text($"With the probabilities of several views averaged ({config.Tta}): test error {averaged.Error:P2} (loss {averaged.Loss:F4})."));
         Curves(page, result.Epochs);
         Bottlenecks(page, result);
         Memory(page, result);

@@ -10,10 +10,11 @@ public readonly record struct LoaderCursor(long Epoch, long Batch);
 /// <summary>One batch in buffers that the loader owns and reuses: valid until its next Take, or its end.</summary>
 public sealed class Batch
 {
-    internal Batch(int size, ExampleShape shape)
+    internal Batch(int size, ExampleShape shape, bool bytes)
     {
         // Pinned, so that a device may be handed the address without holding up the collector.
-        Inputs = GC.AllocateArray<float>(checked(size * shape.Length), pinned: true);
+        Inputs = GC.AllocateArray<float>(bytes ? 0 : checked(size * shape.Length), pinned: true);
+        Pixels = GC.AllocateArray<byte>(bytes ? checked(size * shape.Length) : 0, pinned: true);
         Labels = GC.AllocateArray<int>(size, pinned: true);
         Size = size;
     }
@@ -21,8 +22,11 @@ public sealed class Batch
     /// <summary>Rows in the buffers.</summary>
     public int Size { get; }
 
-    /// <summary>Size x channels x height x width floats.</summary>
+    /// <summary>Size x channels x height x width floats; empty where the loader gives bytes.</summary>
     public float[] Inputs { get; }
+
+    /// <summary>The same as bytes, where the loader was asked for them; else empty.</summary>
+    public byte[] Pixels { get; }
 
     /// <summary>Size labels.</summary>
     public int[] Labels { get; }

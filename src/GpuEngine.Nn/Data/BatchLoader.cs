@@ -22,6 +22,9 @@ public sealed record BatchLoaderOptions
     /// <summary>Batches made ahead by a background thread; 0 makes each when it is taken.</summary>
     public int Prefetch { get; init; } = 2;
 
+    /// <summary>Give the bytes that examples are kept in, a quarter of the floats; the device standardises them.</summary>
+    public bool Bytes { get; init; }
+
     /// <summary>For training: shuffled, only whole batches.</summary>
     public static BatchLoaderOptions Training(int batchSize, ulong seed) =>
         new() { BatchSize = batchSize, Shuffle = true, DropLast = true, Seed = seed };
@@ -80,7 +83,7 @@ public sealed class BatchLoader : IDisposable
         (_source, _options) = (source, options);
         _order = options.Shuffle && !source.IsEndless ? new int[checked((int)source.Count)] : [];
         _ring = new Batch[options.Prefetch + 1];
-        for (var i = 0; i < _ring.Length; i++) _ring[i] = new Batch(size, source.Shape);
+        for (var i = 0; i < _ring.Length; i++) _ring[i] = new Batch(size, source.Shape, options.Bytes);
         if (options.Prefetch == 0) return;
         _worker = new Thread(Work) { IsBackground = true, Name = "batch loader" };
         _worker.Start();
@@ -219,12 +222,14 @@ public sealed class BatchLoader : IDisposable
             var index = _source.IsEndless ? (cursor.Epoch * _source.Count) + start + row
                 : _order.Length > 0 ? _order[start + row]
                 : start + row;
-            _source.Read(index, batch.Inputs.AsSpan(row * length, length), out batch.Labels[row]);
+            if (_options.Bytes) _source.ReadPixels(index, batch.Pixels.AsSpan(row * length, length), out batch.Labels[row]);
+            else _source.Read(index, batch.Inputs.AsSpan(row * length, length), out batch.Labels[row]);
         }
 
         for (var row = batch.Count; row < batch.Size; row++)
         {
-            batch.Inputs.AsSpan((row - 1) * length, length).CopyTo(batch.Inputs.AsSpan(row * length, length));
+            if (_options.Bytes) batch.Pixels.AsSpan((row - 1) * length, length).CopyTo(batch.Pixels.AsSpan(row * length, length));
+            else batch.Inputs.AsSpan((row - 1) * length, length).CopyTo(batch.Inputs.AsSpan(row * length, length));
             batch.Labels[row] = batch.Labels[row - 1];
         }
     }

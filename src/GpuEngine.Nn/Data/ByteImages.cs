@@ -43,9 +43,17 @@ public sealed class ByteImages : IExampleSource
     /// <summary>What the pixels are standardised with, in units of a byte (0 to 255).</summary>
     public ChannelStatistics Statistics { get; }
 
+    ChannelStatistics? IExampleSource.Statistics => Statistics;
+
     /// <summary>The bytes of image <paramref name="index"/>, channels x height x width.</summary>
     public ReadOnlySpan<byte> Pixels(long index) =>
         _pixels.AsSpan(checked((int)(index * Shape.Length)), Shape.Length);
+
+    public void ReadPixels(long index, Span<byte> pixels, out int label)
+    {
+        label = _labels[index];
+        Pixels(index).CopyTo(pixels);
+    }
 
     public void Read(long index, Span<float> input, out int label)
     {

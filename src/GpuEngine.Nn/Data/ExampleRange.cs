@@ -23,10 +23,16 @@ public sealed class ExampleRange : IExampleSource
 
     public bool IsEndless => false;
 
-    public void Read(long index, Span<float> input, out int label)
+    public ChannelStatistics? Statistics => _inner.Statistics;
+
+    public void Read(long index, Span<float> input, out int label) => _inner.Read(Inner(index), input, out label);
+
+    public void ReadPixels(long index, Span<byte> pixels, out int label) => _inner.ReadPixels(Inner(index), pixels, out label);
+
+    private long Inner(long index)
     {
         ArgumentOutOfRangeException.ThrowIfNegative(index);
         ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual(index, Count);
-        _inner.Read(_start + index, input, out label);
+        return _start + index;
     }
 }

@@ -35,4 +35,11 @@ public interface IExampleSource
     /// <param name="input">Shape.Length floats.</param>
     /// <param name="label">The class.</param>
     void Read(long index, Span<float> input, out int label);
+
+    /// <summary>Mean and deviation that <see cref="Read"/> standardises with; null where examples are no bytes.</summary>
+    ChannelStatistics? Statistics => null;
+
+    /// <summary>Writes example <paramref name="index"/> as the bytes that it is kept in, channels x height x width.</summary>
+    /// <exception cref="NotSupportedException">The examples are no bytes (<see cref="Statistics"/> is null).</exception>
+    void ReadPixels(long index, Span<byte> pixels, out int label) => throw new NotSupportedException("These examples are not made of bytes.");
 }

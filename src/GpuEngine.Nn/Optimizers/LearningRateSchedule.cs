@@ -88,3 +88,12 @@ public sealed record WarmupSchedule(long Steps, LearningRateSchedule Then) : Lea
 {
     public override double At(double baseRate, long step) => step < Steps ? baseRate * (step + 1) / Steps : Then.At(baseRate, step);
 }
+
+/// <summary>
+/// A constant, lower rate at the start, as He et al. (2015, section 4.2) train their 110-layer net: the first <paramref name="Steps"/> steps
+/// have <paramref name="Factor"/> times the base rate, later ones what <paramref name="Then"/> says for them.
+/// </summary>
+public sealed record LowStartSchedule(long Steps, double Factor, LearningRateSchedule Then) : LearningRateSchedule
+{
+    public override double At(double baseRate, long step) => step < Steps ? baseRate * Factor : Then.At(baseRate, step);
+}

@@ -6,7 +6,7 @@ namespace GpuEngine.Nn.Optimizers;
 /// <summary>
 /// The text form of schedules:
 /// <code>
-/// schedule = [ "warmup:" length "+" ] rule
+/// schedule = [ "warmup:" length [ ":" factor ] "+" ] rule          with a factor, so much of the rate instead of a ramp
 /// rule     = "constant" | "step:" length [ ":" gamma ] | "multistep:" length { "," length } [ ":" gamma ]
 ///          | "exponential:" gamma [ ":" length ] | "cosine" [ ":" minimum rate ] | "linear" [ ":" end factor ]
 ///          | "onecycle" { ":" key "=" value }      keys: pct_start, anneal (cos or linear), div_factor, final_div_factor
@@ -25,12 +25,12 @@ internal sealed class ScheduleText(string text, long totalSteps, long stepsPerEp
         var parts = text.Split('+');
         if (parts.Length == 1 && !text.StartsWith("warmup", StringComparison.Ordinal)) return Rule(text, 0);
         var (name, values) = Split(parts[0]);
-        if (parts.Length > 2 || name != "warmup" || values.Length != 1)
-            throw Wrong("expected 'warmup:LENGTH' followed by '+' and a rule, such as warmup:500+cosine");
+        if (parts.Length > 2 || name != "warmup" || values.Length is not (1 or 2))
+            throw Wrong("expected 'warmup:LENGTH' or 'warmup:LENGTH:FACTOR' followed by '+' and a rule, such as warmup:500+cosine");
         var steps = Length(values[0]);
         var then = parts.Length == 1 ? new ConstantSchedule() : Rule(parts[1], steps);
         if (then is OneCycleSchedule) throw Wrong("onecycle has a warm-up of its own; use onecycle:pct_start=0.1 instead");
-        return new WarmupSchedule(steps, then);
+        return values.Length == 1 ? new WarmupSchedule(steps, then) : new LowStartSchedule(steps, Number("the warm-up's factor", values[1], v => v > 0, "above 0"), then);
     }
 
     private LearningRateSchedule Rule(string rule, long warmup)

@@ -74,6 +74,17 @@ public static class CheckpointFile
     /// <exception cref="UserException">Tensors are missing, misshapen or (unless allowed) too many; all are listed.</exception>
     public static void LoadModel(SafetensorsFile file, ModelVariables model, IVariableStore store, bool allowExtra = false)
     {
+        var problems = Misfits(file, model, allowExtra);
+        if (problems.Count > 0)
+            throw new UserException($"The file {file.Path} does not fit the model, so nothing was loaded: {string.Join("; ", problems)}.");
+        foreach (var group in model.Groups)
+            store.Write<float>(group.Arena, ModelVariables.Join(group, slot => Values(file, slot.Name, slot.Parameter.Shape, "another model")));
+        foreach (var (name, buffer, variable) in model.Buffers) store.Write<float>(variable, Values(file, name, buffer.Shape, "another model"));
+    }
+
+    /// <summary>What keeps a file's tensors from being a model's, one clause each.</summary>
+    public static IReadOnlyList<string> Misfits(SafetensorsFile file, ModelVariables model, bool allowExtra = false)
+    {
         var expected = model.Slots.Select(s => (s.Name, s.Parameter.Shape)).Concat(model.Buffers.Select(b => (b.Name, b.Buffer.Shape))).ToList();
         var problems = new List<string>();
         foreach (var (name, shape) in expected)
@@ -89,11 +100,7 @@ public static class CheckpointFile
                 problems.Add($"'{name}' is not part of the model");
         }
 
-        if (problems.Count > 0)
-            throw new UserException($"The file {file.Path} does not fit the model, so nothing was loaded: {string.Join("; ", problems)}.");
-        foreach (var group in model.Groups)
-            store.Write<float>(group.Arena, ModelVariables.Join(group, slot => Values(file, slot.Name, slot.Parameter.Shape, "another model")));
-        foreach (var (name, buffer, variable) in model.Buffers) store.Write<float>(variable, Values(file, name, buffer.Shape, "another model"));
+        return problems;
     }
 
     private static bool IsOurs(string name) =>

@@ -15,13 +15,20 @@ public sealed class EvalStep
     /// <param name="compute">The dtype between layers.</param>
     /// <param name="channelsLast">Whether images lie with their channels last between convolutions.</param>
     /// <param name="passes">The rewrites that the step goes through; null takes <see cref="PassOptions.Default"/>.</param>
+    /// <param name="pipeline">What becomes of a batch before the model sees it; null leaves it as it is.</param>
+    /// <param name="averaging">Views of each image whose probabilities are averaged; <see cref="Logits"/> are then the logarithms of the averages.</param>
     public EvalStep(
-        ModelVariables model, Shape inputShape, LossFunction loss, DType compute = DType.F32, bool channelsLast = false, PassOptions? passes = null)
+        ModelVariables model, Shape inputShape, LossFunction loss, DType compute = DType.F32, bool channelsLast = false,
+        PassOptions? passes = null, InputPipeline? pipeline = null, TestTimeAveraging? averaging = null)
     {
         passes ??= PassOptions.Default;
-        var input = F.Input(Input, DType.F32, inputShape);
+        pipeline ??= InputPipeline.None;
+        var input = F.Input(Input, pipeline.DType, inputShape);
         var target = F.Input(Target, DType.I32, [inputShape[0]]);
-        var logits = F.Cast(model.Model.Forward(F.Cast(input, compute), model.NewTrace(false, compute)), DType.F32);
+        var trace = model.NewTrace(false, compute);
+        var views = (averaging ?? TestTimeAveraging.None).Views;
+        var logits = TestTimeAveraging.Average(
+            [.. views.Select(view => F.Cast(model.Model.Forward(pipeline.Evaluation(input, view, compute), trace), DType.F32))]);
         Tensor[] roots = [logits, loss.Sum(logits, target), TrainStep.Correct(logits, target)];
         if (passes.FoldBatchNorms)
         {

@@ -11,14 +11,19 @@ public sealed class Evaluator : IDisposable
     private readonly IExecutable _executable;
     private readonly IExecutable? _preparation;
     private readonly int _batchSize;
+    private readonly int _length;
     private readonly int[] _labels;
+    private readonly InputPipeline _pipeline;
 
-    public Evaluator(IDevice device, IVariableStore store, ModelVariables model, ExampleShape example, int batchSize, LossFunction loss, DType compute = DType.F32,
-        PassOptions? passes = null)
+    public Evaluator(
+        IDevice device, IVariableStore store, ModelVariables model, ExampleShape example, int batchSize, LossFunction loss, DType compute = DType.F32,
+        PassOptions? passes = null, InputPipeline? pipeline = null, TestTimeAveraging? averaging = null)
     {
-        _batchSize = batchSize;
+        (_batchSize, _length) = (batchSize, example.Length);
         _labels = new int[batchSize];
-        var step = new EvalStep(model, [batchSize, example.Channels, example.Height, example.Width], loss, compute, device.Target.PrefersChannelsLast(compute), passes);
+        _pipeline = pipeline ?? InputPipeline.None;
+        Shape input = [batchSize, example.Channels, example.Height, example.Width];
+        var step = new EvalStep(model, input, loss, compute, device.Target.PrefersChannelsLast(compute), passes, _pipeline, averaging);
         _executable = device.Load(Planner.Plan(step.Program, device.Target), store);
         if (step.Preparation is { } preparation) _preparation = device.Load(Planner.Plan(preparation, device.Target), store);
         // For variables that have their values already; whoever evaluates after they changed prepares again.
@@ -35,7 +40,7 @@ public sealed class Evaluator : IDisposable
 
     public EvaluationResult Run(IExampleSource source)
     {
-        using var loader = new BatchLoader(source, BatchLoaderOptions.Evaluation(_batchSize));
+        using var loader = new BatchLoader(source, BatchLoaderOptions.Evaluation(_batchSize) with { Bytes = _pipeline.ReadsBytes });
         var (loss, correct) = (0.0, 0L);
         _preparation?.Run();
         for (var i = 0L; i < loader.BatchesPerEpoch; i++)
@@ -43,7 +48,7 @@ public sealed class Evaluator : IDisposable
             var batch = loader.Take();
             batch.Labels.CopyTo(_labels, 0);
             _labels.AsSpan(batch.Count).Fill(Losses.Ignored);
-            _executable.Write<float>(EvalStep.Input, batch.Inputs);
+            _pipeline.Write(_executable, EvalStep.Input, batch);
             _executable.Write<int>(EvalStep.Target, _labels);
             _executable.Run();
             // An empty batch cannot occur, and a padded one sums to what its real rows contribute.
@@ -52,6 +57,29 @@ public sealed class Evaluator : IDisposable
         }
 
         return new EvaluationResult(loss / source.Count, (double)correct / source.Count, source.Count);
+    }
+
+    /// <summary>The logits [N, classes] of images [N, C, H, W] that are in memory.</summary>
+    public float[] Logits(float[] images)
+    {
+        var classes = _executable.Plan.Program.Outputs.Single(o => o.Name == EvalStep.Logits).Tensor.Shape[1];
+        var (batch, answers) = (new float[_batchSize * _length], new float[_batchSize * classes]);
+        var count = images.Length / _length;
+        var logits = new float[count * classes];
+        _preparation?.Run();
+        _executable.Write<int>(EvalStep.Target, _labels);
+        for (var done = 0; done < count; done += _batchSize)
+        {
+            // The last batch is filled up with what the one before left.
+            var rows = Math.Min(_batchSize, count - done);
+            images.AsSpan(done * _length, rows * _length).CopyTo(batch);
+            _executable.Write<float>(EvalStep.Input, batch);
+            _executable.Run();
+            _executable.Read<float>(EvalStep.Logits, answers);
+            answers.AsSpan(0, rows * classes).CopyTo(logits.AsSpan(done * classes));
+        }
+
+        return logits;
     }
 
     public void Dispose()

@@ -12,20 +12,19 @@ namespace GpuEngine.Nn.Training;
 /// </summary>
 internal static class LsuvInitialization
 {
-    public static IReadOnlyList<LsuvLayer> Run(IDevice device, IVariableStore store, ModelVariables model, BatchLoader loader, Shape inputShape)
+    public static IReadOnlyList<LsuvLayer> Run(IDevice device, IVariableStore store, ModelVariables model, BatchLoader loader, Shape inputShape, InputPipeline? pipeline = null)
     {
+        pipeline ??= InputPipeline.None;
         var start = loader.Cursor;
-        var images = (float[])loader.Take().Inputs.Clone();
-        loader.Cursor = start;
-
         var generator = new Variable("generator", DType.I64, [2], MemoryClass.Optimizer);
-        var input = F.Input("input", DType.F32, inputShape);
+        var input = F.Input("input", pipeline.DType, inputShape);
         var trace = model.NewTrace(true, DType.F32, generator.Value);
-        model.Model.Forward(input, trace);
+        model.Model.Forward(pipeline.Evaluation(input, View.Plain, DType.F32), trace);
         var slots = model.Slots.Where(s => s.Parameter.Init.NeedsData && trace.Products.ContainsKey(s.Parameter)).ToList();
         NamedTensor[] outputs = [.. slots.Select(s => new NamedTensor(s.Name, trace.Products[s.Parameter]))];
         using var forward = device.Load(Planner.Plan(new TensorProgram("lsuv", outputs), device.Target), store);
-        forward.Write<float>("input", images);
+        pipeline.Write(forward, "input", loader.Take());
+        loader.Cursor = start;
         return new Lsuv().Run([.. slots.Select(s => s.Name)], Deviation, Divide);
 
         double Deviation(int layer)

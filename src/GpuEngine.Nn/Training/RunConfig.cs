@@ -88,6 +88,15 @@ public sealed record RunConfig
 
     public string? Schedule { get; init; }
 
+    /// <summary>As <see cref="Augmentation.Parse"/> reads it.</summary>
+    public string? Augment { get; init; }
+
+    /// <summary>As <see cref="TestTimeAveraging.Parse"/> reads it.</summary>
+    public string? Tta { get; init; }
+
+    /// <summary>The recipe that gave the options which nobody else did; see <see cref="Recipe"/>.</summary>
+    public string? Recipe { get; init; }
+
     public double? LabelSmoothing { get; init; }
 
     public int? Patience { get; init; }
@@ -123,10 +132,11 @@ public sealed record RunConfig
 
     public JsonObject ToJson() => JsonSerializer.SerializeToNode(this, Json)!.AsObject();
 
-    /// <summary>Reads a config; <paramref name="source"/> names it in messages.</summary>
+    /// <summary>Reads a config, and what its recipe adds; <paramref name="source"/> names it in messages.</summary>
     /// <exception cref="UserException">A name is unknown or a value has the wrong kind.</exception>
     public static RunConfig FromJson(JsonObject json, string source)
     {
+        json = Training.Recipe.Under(json);
         foreach (var (name, value) in json)
         {
             if (!Names.Contains(name)) throw new UserException($"In {source}: {NearestName.Sentence("option", name, Names)}");

@@ -27,20 +27,23 @@ public sealed class TrainStep
     /// <param name="compute">The dtype between layers.</param>
     /// <param name="channelsLast">Whether images lie with their channels last between convolutions.</param>
     /// <param name="passes">The rewrites that the step goes through; null takes <see cref="PassOptions.Default"/>.</param>
+    /// <param name="pipeline">What becomes of a batch before the model sees it; null leaves it as it is.</param>
+    /// <param name="byProducts">What the step is to leave beside the loss; see <see cref="Measurements"/>.</param>
     /// <exception cref="ShapeException">The model does not take the input, or gives no logits.</exception>
     /// <exception cref="UserException">The model cannot be cut into that many segments.</exception>
     public TrainStep(
         ModelVariables model, Shape inputShape, LossFunction loss, Optimizer optimizer, Clipping clipping, DType compute = DType.F32,
-        bool channelsLast = false, PassOptions? passes = null)
+        bool channelsLast = false, PassOptions? passes = null, InputPipeline? pipeline = null, ByProducts byProducts = ByProducts.None)
     {
         Model = model;
         passes ??= PassOptions.Default;
-        var input = F.Input(Input, DType.F32, inputShape);
+        pipeline ??= InputPipeline.None;
+        var input = F.Input(Input, pipeline.DType, inputShape);
         var target = F.Input(Target, DType.I32, [inputShape[0]]);
         var lr = F.Input(LearningRate, DType.F64, Shape.Scalar);
         if (compute != DType.F32) model.KeepCopies(compute);
         var trace = model.NewTrace(true, compute, Generator.Value);
-        var logits = F.Cast(model.Model.Forward(F.Cast(input, compute), trace), DType.F32);
+        var logits = F.Cast(model.Model.Forward(pipeline.Training(input, Generator.Value, compute), trace), DType.F32);
         if (logits.Rank != 2 || logits.Shape[0] != inputShape[0])
             throw new ShapeException($"The model turns an input of shape {inputShape} into {logits.Shape}; a classifier must give [{inputShape[0]}, classes].");
         Classes = logits.Shape[1];
@@ -48,9 +51,11 @@ public sealed class TrainStep
         var correct = Correct(logits, target);
 
         var fused = Fusions.Apply([lossTensor, correct, .. trace.Updates.Values], channelsLast, passes);
-        (lossTensor, correct) = (fused[lossTensor], fused[correct]);
-        var updates = new List<VariableUpdate>(model.Updates(trace).Select(u => u with { Value = fused[u.Value] }));
-        List<NamedTensor> outputs = [new(Loss, lossTensor)];
+        var (measured, layers) = LayerByProducts.Ask([.. fused.Values.Distinct()], byProducts);
+        (lossTensor, correct) = (measured[fused[lossTensor]], measured[fused[correct]]);
+        var updates = new List<VariableUpdate>(model.Updates(trace).Select(u => u with { Value = measured[fused[u.Value]] }));
+        Measurements = new StepMeasurements(byProducts, layers, model);
+        List<NamedTensor> outputs = [new(Loss, lossTensor), .. Measurements.LayerOutputs];
 
         Gradients = model.GradientsOf(lossTensor, trace);
         var gradients = PackByGroup(clipping.Value);
@@ -61,15 +66,17 @@ public sealed class TrainStep
         updates.Add(new(CorrectSum, CorrectSum.Value + correct));
         Program = new TensorProgram("train_step", outputs, updates);
         if (passes.FuseCrossEntropy) Follow(FuseCrossEntropy.Apply([.. Program.Roots]));
-        // Above the loss, the count of right answers and the running statistics is the forward part; all the rest is backward.
-        var buffers = model.Buffers.Select(b => b.Variable).ToHashSet();
-        IReadOnlySet<Node> forward = Traversal.Ancestors(
-            [Program.Outputs[0].Tensor, .. Program.Updates.Where(u => u.Variable == CorrectSum || buffers.Contains(u.Variable)).Select(u => u.Value)]).ToHashSet();
+        // Backward nodes are younger than the loss; all that is older is forward, also what is measured on the way.
+        var last = Traversal.Ancestors([Program.Outputs[0].Tensor])[^1].Id;
+        IReadOnlySet<Node> forward = Program.Nodes.Where(n => n.Id <= last).ToHashSet();
         if (passes.Checkpoint is { } segments) forward = Follow(CheckpointSegments.Apply(Program, forward, segments));
         if (passes.Recompute) Follow(RecomputeActivations.Apply(Program, forward));
     }
 
     public ModelVariables Model { get; }
+
+    /// <summary>What a step leaves beside the loss, where it was asked for.</summary>
+    public StepMeasurements Measurements { get; }
 
     public TensorProgram Program { get; private set; }
 
@@ -133,12 +140,14 @@ public sealed class TrainStep
         IReadOnlyList<OptimizerUpdate> steps;
         if (limit is { } norm)
         {
-            var clipped = optimizer.RecordClipped([.. groups.Select(g => g.Step)], lr, Step.Value, norm, copy);
+            var clipped = optimizer.RecordClipped([.. groups.Select(g => g.Step)], lr, Step.Value, norm, copy, Measurements.Segments);
             outputs.Add(new(GradNorm, clipped.Clip.TotalNorm));
+            if (clipped.Clip.Segments is { } segments) outputs.AddRange(StepMeasurements.GradientOutputs(segments));
             steps = clipped.Groups;
         }
         else
         {
+            if (Measurements.Segments.Count > 0) outputs.AddRange(StepMeasurements.GradientOutputs(F.ClipGradNorm(gradients, 1, segments: Measurements.Segments).Segments!));
             steps = [.. groups.Select(g => optimizer.Record(g.Step.Param, g.Step.Grad, g.Step.State, lr, Step.Value, null, g.Step.Decays, copy))];
         }
 

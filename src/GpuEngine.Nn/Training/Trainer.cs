@@ -28,6 +28,7 @@ public sealed class Trainer : IDisposable
     private Dataset? _data;
     private LearningRateSchedule? _schedule;
     private TrainerState _state = new();
+    private InputPipeline _pipeline = InputPipeline.None;
 
     public Trainer(Module model, LossFunction loss, Optimizer optimizer, IDevice device)
     {
@@ -64,19 +65,22 @@ public sealed class Trainer : IDisposable
     {
         _data = data;
         var size = Options.BatchSize;
-        _loader = new BatchLoader(data.Train, BatchLoaderOptions.Training(size, Options.Seed));
+        _pipeline = InputPipeline.Of(Options.Augmentation, data.Shape, data.Train.Statistics);
+        _loader = new BatchLoader(data.Train, BatchLoaderOptions.Training(size, Options.Seed) with { Bytes = _pipeline.ReadsBytes });
         _schedule = LearningRateSchedule.Parse(Options.Schedule, _loader.BatchesPerEpoch * Options.Epochs, _loader.BatchesPerEpoch);
         var variables = new ModelVariables(_model);
         Shape input = [size, data.Shape.Channels, data.Shape.Height, data.Shape.Width];
-        _step = new TrainStep(variables, input, _loss, _optimizer, Options.Clipping, Options.Compute, _device.Target.PrefersChannelsLast(Options.Compute), Options.Passes);
+        _step = new TrainStep(
+            variables, input, _loss, _optimizer, Options.Clipping, Options.Compute, _device.Target.PrefersChannelsLast(Options.Compute), Options.Passes, _pipeline,
+            Options.ByProducts);
         if (_step.Classes < data.Classes.Count)
             throw new UserException($"The data set '{data.Name}' has {data.Classes.Count} classes, but the model gives {_step.Classes} outputs; make the model at least as wide.");
         _store = _device.CreateStore();
         _executable = _device.Load(Planner.Plan(_step.Program, _device.Target), _store);
-        _evaluator = new Evaluator(_device, _store, variables, data.Shape, size, _loss, Options.Compute, Options.Passes);
+        _evaluator = new Evaluator(_device, _store, variables, data.Shape, size, _loss, Options.Compute, Options.Passes, _pipeline);
         if (variables.CopyProgram() is { } copies) _copies = _device.Load(Planner.Plan(copies, _device.Target), _store);
         variables.Initialize(_store, Options.Seed);
-        if (variables.Slots.Any(s => s.Parameter.Init.NeedsData)) LsuvInitialization.Run(_device, _store, variables, _loader, input);
+        if (variables.Slots.Any(s => s.Parameter.Init.NeedsData)) LsuvInitialization.Run(_device, _store, variables, _loader, input, _pipeline);
         _store.Write<long>(_step.Generator, [(long)Options.Seed, 0]);
         foreach (var (_, _, variable, start) in _step.OptimizerState)
         {
@@ -128,11 +132,18 @@ public sealed class Trainer : IDisposable
     /// <summary>Loss and accuracy on a split.</summary>
     public EvaluationResult Evaluate(IExampleSource source) => _evaluator!.Run(source);
 
+    /// <summary>The same with the probabilities of several views of each image averaged.</summary>
+    public EvaluationResult Evaluate(IExampleSource source, TestTimeAveraging averaging)
+    {
+        using var evaluator = new Evaluator(_device, Store, Step.Model, source.Shape, Options.BatchSize, _loss, Options.Compute, Options.Passes, _pipeline, averaging);
+        return evaluator.Run(source);
+    }
+
     /// <summary>One step on the next batch; the loop of <see cref="Run"/> without its bookkeeping, for measurements.</summary>
     public void RunStep(double learningRate)
     {
         var batch = _loader!.Take();
-        Executable.Write<float>(TrainStep.Input, batch.Inputs);
+        _pipeline.Write(Executable, TrainStep.Input, batch);
         Executable.Write<int>(TrainStep.Target, batch.Labels);
         Executable.Write<double>(TrainStep.LearningRate, new ReadOnlySpan<double>(ref learningRate));
         Executable.Run();

@@ -29,6 +29,12 @@ public sealed record TrainerOptions
     /// <summary>The dtype of activations; weights and moments stay f32.</summary>
     public DType Compute { get; init; } = DType.F32;
 
+    /// <summary>Random transforms of the training images, made on the device; evaluation does without.</summary>
+    public Augmentation Augmentation { get; init; } = Augmentation.None;
+
     /// <summary>The rewrites that training and evaluation go through.</summary>
     public PassOptions Passes { get; init; } = PassOptions.Default;
+
+    /// <summary>What each step leaves beside the loss, for <see cref="StepMeasurements.Read"/> of <see cref="TrainStep.Measurements"/>.</summary>
+    public ByProducts ByProducts { get; init; }
 }

@@ -127,6 +127,7 @@ public static class TrainingSetup
         CheckpointEvery = config.CheckpointEvery,
         KeepCheckpoints = config.KeepCheckpoints ?? 3,
         Compute = ComputeOf(config),
+        Augmentation = Augmentation.Parse(config.Augment),
         Passes = PassesOf(config),
     };
 
@@ -142,6 +143,18 @@ public static class TrainingSetup
             var text => throw new UserException($"--checkpoint takes a number of segments from 2 on, or auto, but '{text}' was given."),
         },
     };
+
+    /// <summary>The same without reading files: what only a plan needs.</summary>
+    public static InputPipeline PipelineOf(RunConfig config, ExampleShape example)
+    {
+        double[] Each(double value) => [.. Enumerable.Repeat(value, example.Channels)];
+        var isFile = config.Data is "mnist" or "fashion-mnist" or "cifar10" or "cifar100";
+        return InputPipeline.Of(Augmentation.Parse(config.Augment), example, isFile ? new ChannelStatistics(Each(0), Each(1)) : null);
+    }
+
+    /// <summary>What becomes of a data set's images on their way to the model.</summary>
+    public static InputPipeline PipelineOf(RunConfig config, Dataset data) =>
+        InputPipeline.Of(Augmentation.Parse(config.Augment), data.Shape, data.Train.Statistics);
 
     /// <summary>What a checkpoint must agree on to be continued: everything that shapes the weights and the optimizer's state.</summary>
     public static string NameOf(RunConfig config)
@@ -194,6 +207,8 @@ public static class TrainingSetup
         Positive("--keep-checkpoints", complete.KeepCheckpoints);
         Positive("--threads", complete.Threads);
         Positive("--devices", complete.Devices);
+        _ = Augmentation.Parse(complete.Augment);
+        _ = TestTimeAveraging.Parse(complete.Tta);
         if (!ModelCatalog.Names.Contains(complete.Model)) throw new UserException(NearestName.Sentence("model", complete.Model, ModelCatalog.Names));
         string[] precisions = ["fp32", "tf32", "bf16"];
         if (!precisions.Contains(complete.Precision)) throw new UserException(NearestName.Sentence("precision", complete.Precision, precisions));

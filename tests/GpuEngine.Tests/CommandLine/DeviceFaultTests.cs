@@ -16,7 +16,7 @@ public sealed class DeviceFaultTests : IDisposable
 
     public void Dispose() => _folder.Dispose();
 
-    // The step is launched singly once and replayed as a graph afterwards: launch 200 of the five steps of each epoch lies
+    // The step is launched singly once and replayed as a graph afterwards: launch 160 of the five steps of each epoch lies
     // behind the first checkpoint and before the end.
     [Theory]
     [InlineData("ECC_AT", "CUDA_ERROR_ECC_UNCORRECTABLE")]
@@ -24,7 +24,7 @@ public sealed class DeviceFaultTests : IDisposable
     [InlineData("FAIL_LAUNCH_AT", "CUDA_ERROR_LAUNCH_FAILED")]
     public void An_error_in_mid_run_leaves_the_last_checkpoint_and_says_how_to_go_on(string fault, string name)
     {
-        var failed = Train(fault, "200");
+        var failed = Train(fault, "160");
         Assert.Equal(1, failed.ExitCode);
         Assert.Contains(name, failed.Error);
         Assert.Contains("newest first: graph ", failed.Error);

@@ -23,7 +23,7 @@ public class BatchNormKernelTests(DeviceUnderTest under) : IClassFixture<DeviceU
     /// <summary>Random orders of threads and blocks.</summary>
     private const int Schedules = 20;
 
-    /// <summary>Shape, channels last, activation with a residual ("relu" keeps sign bits), variant, tuned numbers.</summary>
+    /// <summary>Shape, channels last, activation with + a residual ("relu" keeps sign bits) and # counts, variant, tuned numbers.</summary>
     public static TheoryData<int[], bool, string, string, string> Cases => new()
     {
         // Rows of channels in the registers of one block, of two, of four; odd channels by scalars; half a slice; a batch that ends early.
@@ -43,6 +43,10 @@ public class BatchNormKernelTests(DeviceUnderTest under) : IClassFixture<DeviceU
         // Read twice: one piece, several.
         { [60, 24], false, "relu+", "two_read", "" }, { [3000, 12], false, "relu+", "two_read", "piece_blocks=8" }, { [999, 5], false, "silu+", "two_read", "piece_blocks=9" },
         { [3, 2, 50, 60], false, "relu+", "two_read", "piece_blocks=6" }, { [4, 11, 30, 24], true, "none", "two_read", "piece_blocks=20" },
+        // Values above 0 are counted: one block and several of a slice, several rounds, part of it read again, planes.
+        { [37, 19], false, "relu#", "small", "" }, { [1000, 36], false, "relu+#", "small", "width=8 held=1" }, { [5, 3, 34, 36], false, "relu#", "small", "" },
+        { [600, 40], false, "relu+#", "one_read", "width=2" }, { [90, 7], false, "relu#", "one_read", "" }, { [901, 72], false, "silu+#", "one_read", "shared=14 threads=64" },
+        { [5, 2, 33, 31], false, "relu#", "one_read", "shared=3 threads=64" }, { [3000, 12], false, "relu+#", "two_read", "piece_blocks=8" }, { [3, 2, 50, 60], false, "relu#", "two_read", "piece_blocks=6" },
     };
 
     [Theory]
@@ -78,6 +82,8 @@ public class BatchNormKernelTests(DeviceUnderTest under) : IClassFixture<DeviceU
         { [130, 40], "relu+", "one_read", "threads=64 width=4 groups=2" }, { [300, 24], "relu+", "one_read", "shared=10 threads=64 width=2" },
         { [2, 5, 14, 14], "silu+", "one_read", "threads=64 groups=2" }, { [120, 20], "relu+", "small", "threads=64 width=4 held=1" },
         { [400, 12], "relu+", "two_read", "threads=64 piece_blocks=8" },
+        { [130, 40], "relu+#", "one_read", "threads=64 width=4 groups=2" }, { [120, 20], "relu#", "small", "threads=64 width=4 held=1" },
+        { [400, 12], "relu#", "two_read", "threads=64 piece_blocks=8" },
     };
 
     [Theory]
@@ -202,9 +208,9 @@ public class BatchNormKernelTests(DeviceUnderTest under) : IClassFixture<DeviceU
     {
         var x = F.Input("x", dtype, new Shape(shape));
         Tensor Parameter(string name) => F.Input(name, DType.F32, [channelsLast ? shape[^1] : shape[1]]);
-        Activation? f = activation.TrimEnd('+') switch { "relu" => new Relu(), "silu" => new Silu(), _ => null };
-        var residual = activation.EndsWith('+');
-        var op = new BatchNormOp(true, 0.1, 1e-5, true, true, f, Residual: residual, ChannelsLast: channelsLast);
+        Activation? f = activation.TrimEnd('+', '#') switch { "relu" => new Relu(), "silu" => new Silu(), _ => null };
+        var residual = activation.Contains('+', StringComparison.Ordinal);
+        var op = new BatchNormOp(true, 0.1, 1e-5, true, true, f, Residual: residual, ChannelsLast: channelsLast, Counts: activation.EndsWith('#'));
         Tensor[] last = residual ? [F.Input("r", dtype, x.Shape)] : [];
         return op.Apply([x, Parameter("w"), Parameter("b"), Parameter("m"), Parameter("v"), .. last]);
     }

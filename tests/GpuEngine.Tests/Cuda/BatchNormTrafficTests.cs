@@ -20,6 +20,7 @@ public class BatchNormTrafficTests(DeviceUnderTest under) : IClassFixture<Device
         { [3072, 64], false, "relu+", "one_read", "groups=1", 1 }, { [4, 32, 24, 128], true, "relu+", "one_read", "groups=1", 1 }, { [8, 8, 32, 32], false, "relu+", "one_read", "", 1 },
         { [1024, 64], false, "relu+", "small", "", 1 }, { [16, 8, 16, 16], false, "relu+", "small", "", 1 }, { [1024, 64], false, "relu", "small", "width=8", 1 },
         { [8192, 32], false, "relu+", "two_read", "piece_blocks=16", 2 }, { [16, 8, 32, 32], false, "relu", "two_read", "piece_blocks=16", 2 },
+        { [3072, 64], false, "relu+#", "one_read", "groups=1", 1 }, { [1024, 64], false, "relu#", "small", "", 1 }, { [8192, 32], false, "relu#", "two_read", "piece_blocks=16", 2 },
     };
 
     [Theory]

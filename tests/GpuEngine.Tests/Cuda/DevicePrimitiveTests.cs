@@ -138,7 +138,7 @@ public sealed class DevicePrimitiveTests(DeviceUnderTest under) : IClassFixture<
         Assert.SkipUnless(limits.HasCublasLt && limits.HasCudnn, "cuBLASLt or cuDNN is not installed.");
         using var evaluation = new Evaluation(under.Shared, [new("y", Cases[name](dtype))]);
         Assert.Contains(
-            ((CudaExecutable)evaluation.Executable).Kernels, k => k is CudnnConvolution { UsesCudnn: true } or CublasProduct { UsesEpilogue: true } or ParameterGradients { UsesEpilogue: true });
+            ((CudaExecutable)evaluation.Executable).Kernels, k => k is ConvolutionKernel { UsesCudnn: true } or CublasProduct { UsesEpilogue: true } or ParameterGradients { UsesEpilogue: true });
     }
 
     [Theory]

@@ -15,17 +15,19 @@ internal static class KernelSamples
             new("input"), new("running_mean", Optional: true, Differentiable: false), new("running_var", Optional: true, Differentiable: false),
             new("weight", Optional: true), new("bias", Optional: true), new("residual", Optional: true),
         ],
-        Attributes = [new("training", true, ""), new("activation", "identity", ""), new("channels_last", false, "")],
+        Attributes = [new("training", true, ""), new("activation", "identity", ""), new("channels_last", false, ""), new("counts", false, "")],
         Build = call =>
         {
             var activation = call.Choice("activation", ("identity", null), ("relu", new Relu()), ("silu", new Silu()), ("leaky_relu", (Activation?)new LeakyRelu(0.2)));
             var y = F.BatchNorm(
                 call["input"], call.Optional("running_mean"), call.Optional("running_var"), call.Optional("weight"), call.Optional("bias"),
-                call.Flag("training"), activation: activation, residual: call.Optional("residual"), channelsLast: call.Flag("channels_last"));
+                call.Flag("training"), activation: activation, residual: call.Optional("residual"), channelsLast: call.Flag("channels_last"),
+                counts: call.Flag("counts"));
             List<NamedTensor> outputs = [new("output", y.Output)];
             // A gradient through the statistics would take the decomposition in place of the backward kernel.
             if (y.RunningMean is { } mean) outputs.Add(new("running_mean", F.Detach(mean)));
             if (y.RunningVar is { } variance) outputs.Add(new("running_var", F.Detach(variance)));
+            if (y.Positive is { } positive) outputs.Add(new("positive", positive));
             return outputs;
         },
         Samples =
@@ -36,8 +38,25 @@ internal static class KernelSamples
             Norm([3, 5, 4, 4], "relu", residual: true), Norm([2, 3, 5, 7]), Norm([5, 2, 32, 36], "silu"), Norm([4, 2, 66, 64], "relu", residual: true),
             Norm([5, 12], "relu", training: false), Norm([700, 12], "silu", training: false, residual: true), Norm([2, 3, 16, 16], "relu", training: false),
             Norm([4, 5, 6, 24], "relu", residual: true, channelsLast: true), Norm([3, 2, 5, 7], "silu", residual: true, channelsLast: true),
-            Norm([5, 4, 12], "relu", training: false, channelsLast: true),
+            Norm([5, 4, 12], "relu", training: false, channelsLast: true), Norm([130, 16], "relu", counts: true), Norm([3, 5, 4, 4], "relu", residual: true, counts: true),
         ],
+    };
+
+    private static readonly OpSpec BatchNormApply = new("batch_norm_apply", "with statistics that are given")
+    {
+        Arguments = [new("input"), new("mean"), new("invstd"), new("weight", Optional: true), new("bias", Optional: true), new("residual", Optional: true)],
+        Attributes = [new("activation", "identity", ""), new("channels_last", false, ""), new("mask", false, "")],
+        Differentiable = false,
+        Build = call =>
+        {
+            var activation = call.Choice("activation", ("identity", null), ("relu", new Relu()), ("silu", (Activation?)new Silu()));
+            var (x, weight, residual) = (call["input"], call.Optional("weight"), call.Optional("residual"));
+            Tensor Statistic(string name) => F.Cast(call[name], x.DType == DType.F64 ? DType.F64 : DType.F32);
+            var op = new BatchNormApplyOp(weight is not null, activation, residual is not null, call.Flag("channels_last"), call.Flag("mask"));
+            var outputs = op.Apply([x, .. weight is null ? [] : new[] { weight, call["bias"] }, Statistic("mean"), Statistic("invstd"), .. residual is null ? [] : new[] { residual }]).Outputs;
+            return op.Mask ? [new("output", outputs[0]), new("mask", F.Cast(outputs[1], DType.F32))] : [new("output", outputs[0])];
+        },
+        Samples = [Applied([5, 12]), Applied([130, 16], "relu", affine: false), Applied([3, 5, 4, 4], "silu", residual: true), Applied([4, 5, 6, 24], "relu", true, true, true), Applied([2, 3, 16, 16], "relu", true, true)],
     };
 
     private static readonly OpSpec CrossEntropy = OpCatalog.Find("cross_entropy") with
@@ -247,7 +266,7 @@ internal static class KernelSamples
 
     private static readonly OpSpec[] Forward =
     [
-        BatchNorm, BiasAct, BiasActCounts, PRelu, SRelu, Maxout, CrossEntropy, CrossEntropyWithGradient, LayerNorm, GroupNorm, Softmax, LogSoftmax, Adam, Sgd, ClippedStep, OpCatalog.Find("sync_batch_norm_stats"), OpCatalog.Find("sync_batch_norm_sums"), Transpose, Unaligned,
+        BatchNorm, BatchNormApply, BiasAct, BiasActCounts, PRelu, SRelu, Maxout, CrossEntropy, CrossEntropyWithGradient, LayerNorm, GroupNorm, Softmax, LogSoftmax, Adam, Sgd, ClippedStep, OpCatalog.Find("sync_batch_norm_stats"), OpCatalog.Find("sync_batch_norm_sums"), Transpose, Unaligned,
         OpCatalog.Find("dropout") with { Samples = [new() { ["input"] = Sample.Normal(4099), Attributes = { ["p"] = 0.3, ["seed"] = 7 } }] },
         OpCatalog.Find("clip_grad_norm") with { Samples = [new() { ["grad"] = Sample.Normal(70001), Attributes = { ["max_norm"] = 2.0 } }] },
         .. Activations.All.Where(s => s.Name != "identity").Select(s => s with { Samples = [new() { ["input"] = Sample.Uniform(-9, 9, 1) }, new() { ["input"] = Sample.Normal(4099) }] }),
@@ -299,19 +318,33 @@ internal static class KernelSamples
         Attributes = { ["normalized_shape"] = length },
     };
 
-    private static OpSample Norm(int[] shape, string activation = "identity", bool bare = false, bool residual = false, bool training = true, bool channelsLast = false)
+    private static OpSample Norm(int[] shape, string activation = "identity", bool bare = false, bool residual = false, bool training = true, bool channelsLast = false, bool counts = false)
     {
         var channels = channelsLast ? shape[^1] : shape[1];
         var sample = new OpSample { ["input"] = Sample.Uniform(-2, 5, shape) };
         sample.Attributes["activation"] = activation;
         sample.Attributes["training"] = training;
         sample.Attributes["channels_last"] = channelsLast;
+        sample.Attributes["counts"] = counts;
         if (residual) sample["residual"] = Sample.Normal(shape);
         if (bare) return sample;
         sample["weight"] = Sample.Normal(channels);
         sample["bias"] = Sample.Normal(channels);
         sample["running_mean"] = Sample.Normal(channels);
         sample["running_var"] = Sample.Uniform(0.5, 2, channels);
+        return sample;
+    }
+
+    private static OpSample Applied(int[] shape, string activation = "identity", bool residual = false, bool mask = false, bool channelsLast = false, bool affine = true)
+    {
+        var channels = channelsLast ? shape[^1] : shape[1];
+        var sample = new OpSample
+        {
+            ["input"] = Sample.Uniform(-2, 5, shape), ["mean"] = Sample.Normal(channels), ["invstd"] = Sample.Uniform(0.5, 2, channels),
+            Attributes = { ["activation"] = activation, ["channels_last"] = channelsLast, ["mask"] = mask },
+        };
+        if (affine) (sample["weight"], sample["bias"]) = (Sample.Normal(channels), Sample.Normal(channels));
+        if (residual) sample["residual"] = Sample.Normal(shape);
         return sample;
     }
 

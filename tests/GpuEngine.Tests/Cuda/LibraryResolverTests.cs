@@ -52,6 +52,20 @@ public sealed class LibraryResolverTests : IDisposable
     }
 
     [Fact]
+    public void A_library_can_be_switched_off_for_the_simulator_too()
+    {
+        _machine["GPUENGINE_LIBCUDNN"] = "none";
+        var resolver = Resolver("libcudnn.so.9", "/sim.so", "libcublas.so.12");
+        var missing = Assert.Throws<MissingLibraryException>(() => resolver.Load(CudaLibrary.Cudnn));
+        Assert.Contains("switched off by GPUENGINE_LIBCUDNN=none", missing.Advice);
+        Assert.True(resolver.Resolve(CudaLibrary.Cublas).Found);
+        resolver = Resolver("/sim.so");
+        resolver.UseSimulator("/sim.so");
+        Assert.Equal(0, resolver.TryLoad(CudaLibrary.Cudnn));
+        Assert.NotEqual(0, resolver.TryLoad(CudaLibrary.Driver));
+    }
+
+    [Fact]
     public void A_variable_that_names_a_bad_file_is_blamed_and_nothing_else_is_tried()
     {
         _machine["GPUENGINE_LIBCUDNN"] = "/typo/libcudnn.so.9";

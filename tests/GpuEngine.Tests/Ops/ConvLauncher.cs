@@ -15,10 +15,10 @@ internal static unsafe class ConvLauncher
 {
     private const int Guard = 4096;
 
-    public static double[] Run(Node node, double[][] inputs, CpuPool pool, GemmKernel kernel)
+    public static double[] Run(Node node, double[][] inputs, CpuPool pool, GemmKernel kernel, ConvMethod method = ConvMethod.Direct)
     {
         var type = node.Outputs[0].Type;
-        var launch = ConvolutionKernels.Create(node, pool.Threads, kernel)!;
+        var launch = ConvolutionKernels.Create(node, pool.Threads, kernel, method)!;
         var buffers = new List<nint>();
         nint Allocate(long bytes)
         {

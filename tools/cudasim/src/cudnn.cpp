@@ -94,6 +94,7 @@ int convolve(Kind kind, const char* name, void* handle, const void* alpha, const
                                address(w_data),
                                address(y_data)};
     if (!fits(call.c, call.x, call.w, call.y)) return shape_mismatch;
+    if (settings().cudnn_refuse == 4) return not_supported;
     Context* context = nullptr;
     if (enter(&context)) return execution_failed;
     auto* stream = stream_of(*context, static_cast<Handle*>(handle)->stream);
@@ -119,12 +120,25 @@ int workspace(void* handle, void* x, void* w, void* conv, void* y, size_t* bytes
     return success;
 }
 
-int algorithms(void* handle, void* x, void* w, void* conv, void* y, int wanted, int* count, Performance* results) {
+int algorithms(bool backward, void* handle, void* x, void* w, void* conv, void* y, int wanted, int* count,
+               Performance* results) {
     size_t bytes;
     if (const int status = workspace(handle, x, w, conv, y, &bytes)) return status;
     if (wanted < 1 || !count || !results) return bad_param;
-    results[0] = {1, success, 0.0f, 0, 1, static_cast<Convolution*>(conv)->math, {0, 0, 0}};
-    *count = 1;
+    if (settings().cudnn_refuse == 1) return not_supported;
+    // As the library does, the fastest first by its estimate: one that adds in any order, two that repeat their bits (of
+    // which all give the same sums here), one that it does not have for this problem.
+    const int math = static_cast<Convolution*>(conv)->math;
+    const size_t memory = settings().cudnn_refuse == 2 ? size_t{1} << 40 : 0;
+    const int repeats = settings().cudnn_refuse == 3 ? 0 : 1;
+    const Performance all[] = {
+        {backward ? 0 : 6, success, -1.0f, 0, backward ? 0 : repeats, math, {0, 0, 0}},
+        {1, success, -1.0f, memory, repeats, math, {0, 0, 0}},
+        {backward ? 5 : 0, success, -1.0f, memory, repeats, math, {0, 0, 0}},
+        {2, not_supported, -1.0f, 0, repeats, math, {0, 0, 0}},
+    };
+    *count = std::min(wanted, 4);
+    std::copy(all, all + *count, results);
     return success;
 }
 
@@ -264,15 +278,15 @@ CUDASIM_API int cudnnGetConvolutionBackwardFilterWorkspaceSize(void* handle, voi
 }
 CUDASIM_API int cudnnGetConvolutionForwardAlgorithm_v7(void* handle, void* x, void* w, void* c, void* y, int wanted,
                                                        int* count, Performance* results) {
-    return algorithms(handle, x, w, c, y, wanted, count, results);
+    return algorithms(false, handle, x, w, c, y, wanted, count, results);
 }
 CUDASIM_API int cudnnGetConvolutionBackwardDataAlgorithm_v7(void* handle, void* w, void* dy, void* c, void* dx,
                                                             int wanted, int* count, Performance* results) {
-    return algorithms(handle, dx, w, c, dy, wanted, count, results);
+    return algorithms(true, handle, dx, w, c, dy, wanted, count, results);
 }
 CUDASIM_API int cudnnGetConvolutionBackwardFilterAlgorithm_v7(void* handle, void* x, void* dy, void* c, void* dw,
                                                               int wanted, int* count, Performance* results) {
-    return algorithms(handle, x, dw, c, dy, wanted, count, results);
+    return algorithms(true, handle, x, dw, c, dy, wanted, count, results);
 }
 
 CUDASIM_API int cudnnConvolutionForward(void* handle, const void* alpha, void* x, const void* x_data, void* w,
@@ -293,22 +307,22 @@ CUDASIM_API int cudnnConvolutionBackwardFilter(void* handle, const void* alpha, 
                     dy_data);
 }
 
-// Trying out algorithms needs the device's attention, so it is refused in a capture; there is one algorithm to find.
+// Trying out algorithms needs the device's attention, so it is refused in a capture.
 CUDASIM_API int cudnnFindConvolutionForwardAlgorithmEx(void* handle, void* x, const void*, void* w, const void*,
                                                        void* c, void* y, void*, int wanted, int* count,
                                                        Performance* results, void*, size_t) {
     if (refuse_in_capture()) return execution_failed;
-    return algorithms(handle, x, w, c, y, wanted, count, results);
+    return algorithms(false, handle, x, w, c, y, wanted, count, results);
 }
 CUDASIM_API int cudnnFindConvolutionBackwardDataAlgorithmEx(void* handle, void* w, const void*, void* dy, const void*,
                                                             void* c, void* dx, void*, int wanted, int* count,
                                                             Performance* results, void*, size_t) {
     if (refuse_in_capture()) return execution_failed;
-    return algorithms(handle, dx, w, c, dy, wanted, count, results);
+    return algorithms(true, handle, dx, w, c, dy, wanted, count, results);
 }
 CUDASIM_API int cudnnFindConvolutionBackwardFilterAlgorithmEx(void* handle, void* x, const void*, void* dy, const void*,
                                                               void* c, void* dw, void*, int wanted, int* count,
                                                               Performance* results, void*, size_t) {
     if (refuse_in_capture()) return execution_failed;
-    return algorithms(handle, x, dw, c, dy, wanted, count, results);
+    return algorithms(true, handle, x, dw, c, dy, wanted, count, results);
 }

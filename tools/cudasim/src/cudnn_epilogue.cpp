@@ -147,8 +147,8 @@ CUDASIM_API int cudnnSetActivationDescriptor(void* activation, int mode, int, do
 }
 
 CUDASIM_API int cudnnConvolutionBiasActivationForward(void* handle, const void* alpha1, void* x, const void* x_data,
-                                                      void* w, const void* w_data, void* conv, int, void*, size_t,
-                                                      const void* alpha2, void* z, const void* z_data, void* bias,
+                                                      void* w, const void* w_data, void* conv, int algorithm, void*,
+                                                      size_t, const void* alpha2, void* z, const void* z_data, void* bias,
                                                       const void* bias_data, void* activation, void* y, void* y_data) {
     const std::lock_guard guard(driver_lock());
     if (!handle) return not_initialized;
@@ -167,6 +167,8 @@ CUDASIM_API int cudnnConvolutionBiasActivationForward(void* handle, const void* 
         !is_per_channel(e.bias, e.call.y.dim[1], e.call.y.type))
         return shape_mismatch;
     if (e.activation.mode != 1 && e.activation.mode != 5) return not_supported;  // the call knows ReLU and identity
+    if (settings().cudnn_refuse == 4) return not_supported;
+    if (e.activation.mode == 5 && algorithm != 1) return not_supported;  // identity goes with the precomputed GEMM alone
     Operation operation{node_kernel, {}, {}, e.call.name};
     if (e.call.x.type == type_r_64f) {
         const double a = *static_cast<const double*>(alpha1), b = *static_cast<const double*>(alpha2);

@@ -108,6 +108,7 @@ const std::vector<Option>& options() {
         number("ecc_at", &Settings::ecc_at),
         number("lost_peer", &Settings::lost_peer),
         number("nvrtc_internal_error", &Settings::nvrtc_internal_error),
+        number("cudnn_refuse", &Settings::cudnn_refuse),
     };
     return table;
 }

@@ -32,6 +32,9 @@ struct Settings {
     int64_t fail_launch_at = 0, illegal_address_at = 0, ecc_at = 0;
     bool lost_peer = false;
     bool nvrtc_internal_error = false;
+    // How cuDNN refuses convolutions: 1 knows no algorithm, 2 wants more workspace than there is, 3 knows none that is
+    // deterministic, 4 lists algorithms and refuses to run them.
+    int cudnn_refuse = 0;
 
     // Is every byte's state kept up to date?
     bool watches_bytes() const { return check_memory || traffic; }

@@ -50,5 +50,6 @@ public static class OpCatalog
         SgdOp.Spec, SgdOp.LiteralNesterovSpec, AdagradOp.Spec, RmsPropOp.Spec, AdamOp.Spec, AdamOp.DecoupledSpec, AdamOp.LiteralSpec,
         ClipGradNormOp.Spec, ClipGradValueOp.Spec,
         Conv2dOp.Spec, MaxPool2d.Spec, AvgPool2dOp.Spec, AdaptiveAvgPool2dOp.Spec,
+        .. AugmentCatalog.All,
     ];
 }

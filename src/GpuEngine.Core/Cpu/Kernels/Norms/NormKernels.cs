@@ -40,6 +40,7 @@ internal static class NormKernels
     private static CpuKernel? BatchNorm(Node node, int workers, bool mask)
     {
         var op = BatchNormOf(node);
+        if (op.Counts) return null;
         var kernel = Create<BatchNormMaker>(node, workers, op.Activation, op.Residual);
         return kernel is null || !mask ? kernel
             : node.Inputs[0].DType == DType.F32 ? new BatchNormMaskWriter<float>(node, kernel) : new BatchNormMaskWriter<double>(node, kernel);

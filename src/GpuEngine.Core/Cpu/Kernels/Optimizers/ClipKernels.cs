@@ -6,45 +6,69 @@ using GpuEngine.Core.Graph;
 namespace GpuEngine.Core.Cpu.Kernels.Optimizers;
 
 /// <summary>
-/// The Euclidean norm of all gradients in one read: pieces of fixed length are summed by whoever comes to them and then added
-/// up in order, so the bits do not depend on the workers. Squares are summed in double: f32 gradients cannot overflow it.
+/// The Euclidean norm of all gradients, and of their segments, in one read: pieces of fixed length are summed by whoever comes to them and
+/// then added up in order, so the bits do not depend on the workers. Squares are summed in double: f32 gradients cannot overflow it.
 /// </summary>
 internal sealed unsafe class ClipGradNormKernel<T>(Node node) : CpuKernel where T : unmanaged, INumberBase<T>
 {
     private const int Piece = 16384;
 
     private readonly ClipGradNormOp _op = (ClipGradNormOp)node.Op;
-    private readonly long[] _lengths = [.. node.Inputs.Select(t => t.Type.Elements)];
-    private readonly long _pieces = node.Inputs.Sum(t => (t.Type.Elements + Piece - 1) / Piece);
+    private readonly (int Input, long At, int Count, int Segment)[] _pieces = [.. Pieces(node)];
 
-    public override long WorkspaceBytes => _pieces * sizeof(double);
+    public override long WorkspaceBytes => _pieces.Length * sizeof(double);
 
-    protected override bool IsParallel => _pieces > 1;
+    protected override bool IsParallel => _pieces.Length > 1;
 
     public override void Run(CpuPool pool)
     {
         base.Run(pool);
         var sum = 0.0;
-        for (var i = 0L; i < _pieces; i++) sum += ((double*)Workspace)[i];
+        for (var i = 0; i < _pieces.Length; i++) sum += ((double*)Workspace)[i];
         if (typeof(T) == typeof(float)) Finish((float)Math.Sqrt(sum), (float)_op.MaxNorm, 1e-6f);
         else Finish(Math.Sqrt(sum), _op.MaxNorm, 1e-6);
+        if (_op.Segments.Count > 0) FinishSegments();
     }
 
     public override void Execute(int worker, int workers)
     {
-        var (start, end) = Share(_pieces, worker, workers);
-        var first = 0L;
-        for (var input = 0; input < _lengths.Length; input++)
+        var (start, end) = Share(_pieces.Length, worker, workers);
+        for (var i = start; i < end; i++)
         {
-            var count = (_lengths[input] + Piece - 1) / Piece;
-            for (var piece = Math.Max(start, first); piece < Math.Min(end, first + count); piece++)
+            var (input, at, count, _) = _pieces[i];
+            ((double*)Workspace)[i] = SumOfSquares(In<T>(input) + at, count);
+        }
+    }
+
+    /// <summary>No piece reaches from one gradient, or one segment, into the next.</summary>
+    private static IEnumerable<(int Input, long At, int Count, int Segment)> Pieces(Node node)
+    {
+        var op = (ClipGradNormOp)node.Op;
+        var ends = op.SegmentEnds([.. node.Inputs.Select(t => t.Type)]);
+        var (segment, start) = (0, 0L);
+        for (var input = 0; input < node.Inputs.Count; input++)
+        {
+            var length = node.Inputs[input].Type.Elements;
+            for (var at = 0L; at < length;)
             {
-                var at = (piece - first) * Piece;
-                ((double*)Workspace)[piece] = SumOfSquares(In<T>(input) + at, (int)Math.Min(Piece, _lengths[input] - at));
+                while (segment + 1 < op.Segments.Count && ends[segment + 1] <= start + at) segment++;
+                var end = op.Segments.Count == 0 ? length : Math.Min(length, ends[segment + 1] - start);
+                var count = (int)Math.Min(Piece, end - at);
+                yield return (input, at, count, segment);
+                at += count;
             }
 
-            first += count;
+            start += length;
         }
+    }
+
+    private void FinishSegments()
+    {
+        var squares = Out<double>(3);
+        new Span<double>(squares, _op.Segments.Count).Clear();
+        for (var i = 0; i < _pieces.Length; i++) squares[_pieces[i].Segment] += ((double*)Workspace)[i];
+        for (var s = 0; s < _op.Segments.Count; s++)
+            Out<bool>(4)[s] = typeof(T) == typeof(float) ? float.IsFinite((float)Math.Sqrt(squares[s])) : double.IsFinite(Math.Sqrt(squares[s]));
     }
 
     private void Finish<TScalar>(TScalar norm, TScalar limit, TScalar guard) where TScalar : unmanaged, IFloatingPointIeee754<TScalar>

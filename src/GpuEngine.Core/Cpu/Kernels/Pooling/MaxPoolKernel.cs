@@ -71,7 +71,7 @@ internal sealed unsafe class MaxPoolKernel<T>(Node node) : CpuKernel where T : u
         && op.Kernel == [2, 2] && op.Stride == [2, 2] && op.Padding == [0, 0] && op.Dilation == [1, 1];
 
     /// <summary>The first element of a window inside the input, and the end of the window inside it.</summary>
-    private static (int Start, int End) Inside(int start, int kernel, int dilation, int extent)
+    internal static (int Start, int End) Inside(int start, int kernel, int dilation, int extent)
     {
         var end = Math.Min(start + (kernel - 1) * dilation + 1, extent);
         while (start < 0) start += dilation;

@@ -102,6 +102,31 @@ internal static unsafe class PairColumns
         }
     }
 
+    /// <summary>Deals a row out: elements at even places to one row, those at odd ones to another.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    public static void Deal(float* source, int width, float* even, float* odd)
+    {
+        var pairs = 0;
+        for (; pairs + Wide <= width / 2; pairs += Wide)
+        {
+            var (left, right) = Split(source + 2 * pairs);
+            left.Store(even + pairs);
+            right.Store(odd + pairs);
+        }
+
+        for (var w = 2 * pairs; w < width; w++) (w % 2 == 0 ? even : odd)[w / 2] = source[w];
+    }
+
+    /// <summary>The reverse of <see cref="Deal"/>: <paramref name="width"/> elements taken in turn from two rows.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    public static void Gather(float* even, float* odd, float* target, int width)
+    {
+        var pairs = 0;
+        for (; pairs + Wide <= width / 2; pairs += Wide) Join(Vector256.Load(even + pairs), Vector256.Load(odd + pairs), target + 2 * pairs);
+        for (var w = 2 * pairs; w < width; w++) target[w] = (w % 2 == 0 ? even : odd)[w / 2];
+    }
+
+    /// <summary>The elements of sixteen at even places, and those at odd ones.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static (Vector256<float> Left, Vector256<float> Right) Split(float* row)
     {
@@ -139,7 +164,7 @@ internal static unsafe class PairColumns
 
     /// <summary>A larger element or a NaN replaces the best one so far.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static void Take(ref Vector256<float> best, ref Vector256<int> place, Vector256<float> value, Vector256<int> here)
+    internal static void Take(ref Vector256<float> best, ref Vector256<int> place, Vector256<float> value, Vector256<int> here)
     {
         var mask = Vector256.GreaterThan(value, best) | ~Vector256.Equals(value, value);
         best = Vector256.ConditionalSelect(mask, value, best);

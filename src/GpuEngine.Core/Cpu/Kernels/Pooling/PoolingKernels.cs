@@ -7,8 +7,9 @@ internal static class PoolingKernels
 {
     public static void Register()
     {
-        CpuKernels.Register<MaxPoolOp>((node, _) => CpuKernels.Typed(
-            node.Inputs[0].DType, () => new MaxPoolKernel<float>(node), () => new MaxPoolKernel<double>(node)));
+        CpuKernels.Register<MaxPoolOp>((node, workers) => CpuKernels.Typed(
+            node.Inputs[0].DType, () => MaxPoolKernel<float>.IsPairs((MaxPoolOp)node.Op) ? new MaxPoolKernel<float>(node) : new MaxPoolRowsKernel(node, workers),
+            () => new MaxPoolKernel<double>(node)));
         CpuKernels.Register<MaxPoolBackwardOp>((node, _) => CpuKernels.Typed(
             node.Inputs[0].DType, () => new MaxPoolBackwardKernel<float>(node), () => new MaxPoolBackwardKernel<double>(node)));
         CpuKernels.Register<AvgPool2dOp>(Average);

@@ -6,13 +6,14 @@ namespace GpuEngine.Core.Graph;
 /// Inputs: x [N, C, ...] or [N, ..., C], then weight [C] and bias [C] if Affine, then running_mean [C] and running_var [C] if Running,
 /// then residual (x's type) if Residual.
 /// Outputs: y, the mean [C] and 1/sqrt(var + eps) [C] that were used, the updated running_mean and running_var if Running, and if
-/// <see cref="HasMask"/> the sign bits that the gradient needs (<see cref="SignMask"/>) in place of the residual.
+/// <see cref="HasMask"/> the sign bits that the gradient needs (<see cref="SignMask"/>) in place of the residual, and with
+/// <paramref name="Counts"/> (in training) how many values of each channel y has above 0, i64 [C]: a dead unit has none.
 /// Training normalises with the biased batch variance; the running variance takes the unbiased one (m/(m-1), paper and torch)
 /// unless <paramref name="UnbiasedRunning"/> is false. Evaluation uses the running statistics and leaves them as they are.
 /// </summary>
 public sealed record BatchNormOp(
     bool Training, double Momentum, double Eps, bool Affine, bool Running, Activation? Activation = null, bool UnbiasedRunning = true,
-    bool Residual = false, bool ChannelsLast = false) : FusedOp
+    bool Residual = false, bool ChannelsLast = false, bool Counts = false) : FusedOp
 {
     internal static readonly OpSpec Spec = new("batch_norm", "normalises each channel over the batch and all places")
     {
@@ -69,14 +70,23 @@ public sealed record BatchNormOp(
         var values = x.Elements / Math.Max(channels, 1);
         if (Training && values < 2 && x.Elements > 0)
             throw new ShapeException($"batch_norm: training needs more than one value per channel, but the input {x.Shape} has one; use a larger batch or group_norm.");
+        if (Counts && !Training) throw new ShapeException("batch_norm: values are counted in training only.");
         if (!Training && !Running) throw new ShapeException("batch_norm: evaluation needs running_mean and running_var.");
         TensorType[] mask = HasMask ? [SignMask.TypeOf(x.Shape, ChannelsLast)] : [];
-        return Running ? [x, channel, channel, channel, channel, .. mask] : [x, channel, channel, .. mask];
+        TensorType[] running = Running ? [channel, channel] : [], counts = Counts ? [channel with { DType = DType.I64 }] : [];
+        return [x, channel, channel, .. running, .. mask, .. counts];
     }
 
     public override Tensor[] Decompose(IReadOnlyList<Tensor> inputs)
     {
         var (x, statistics) = (inputs[0], NormArguments.StatisticsOf(inputs[0].DType));
+        if (Counts)
+        {
+            var uncounted = (this with { Counts = false }).Apply([.. inputs]).Outputs;
+            var positive = F.Cast(F.Gt(uncounted[0], F.Scalar(0, x.DType)), DType.I64);
+            return [.. uncounted, F.Reshape(F.Sum(positive, Layout(x.Shape, ChannelsLast).Axes), [x.Shape[ChannelAxis(x.Shape, ChannelsLast)]])];
+        }
+
         if (Activation is not null || Residual)
         {
             var plain = (this with { Activation = null, Residual = false }).Apply([.. inputs.Take(1 + ChannelInputs)]).Outputs;
@@ -130,7 +140,7 @@ public sealed record BatchNormOp(
         [
             g, node.Inputs[0], node.Outputs[1], node.Outputs[2],
             .. Affine ? new[] { node.Inputs[1] } : [], .. op.NeedsBias ? new[] { node.Inputs[2] } : [],
-            .. HasMask ? new[] { node.Outputs[^1] } : residual ? new[] { node.Inputs[^1] } : [],
+            .. HasMask ? new[] { node.Outputs[MaskOutput] } : residual ? new[] { node.Inputs[^1] } : [],
         ];
         var backward = op.Apply(inputs).Outputs;
         result[0] = backward[0];
@@ -143,7 +153,7 @@ public sealed record BatchNormOp(
     public override int InPlaceInput(int output) => output switch
     {
         0 => 0,
-        3 or 4 => output + (Affine ? 0 : -2),
+        3 or 4 when Running => output + (Affine ? 0 : -2),
         _ => -1,
     };
 
@@ -171,6 +181,9 @@ public sealed record BatchNormOp(
         return outputs;
     }
 
+    /// <summary>Where the sign bits stand among the outputs.</summary>
+    public int MaskOutput => Running ? 5 : 3;
+
     /// <summary>Where running_mean stands among the inputs.</summary>
     internal int FirstRunning => Affine ? 3 : 1;
 
@@ -178,7 +191,11 @@ public sealed record BatchNormOp(
 }
 
 /// <summary>What batch_norm returns; the statistics are those that were used, the running ones are the updated ones.</summary>
-public sealed record BatchNormResult(Tensor Output, Tensor Mean, Tensor InvStd, Tensor? RunningMean, Tensor? RunningVar);
+public sealed record BatchNormResult(Tensor Output, Tensor Mean, Tensor InvStd, Tensor? RunningMean, Tensor? RunningVar)
+{
+    /// <summary>How many values of each channel lie above 0, where it was asked for.</summary>
+    public Tensor? Positive { get; init; }
+}
 
 public static partial class F
 {
@@ -188,19 +205,19 @@ public static partial class F
     public static BatchNormResult BatchNorm(
         Tensor input, Tensor? runningMean, Tensor? runningVar, Tensor? weight = null, Tensor? bias = null,
         bool training = false, double momentum = 0.1, double eps = 1e-5, Activation? activation = null, bool unbiased = true,
-        Tensor? residual = null, bool channelsLast = false)
+        Tensor? residual = null, bool channelsLast = false, bool counts = false)
     {
         NormArguments.CheckEps("batch_norm", eps);
         var channels = input.Rank > 1 ? input.Shape[BatchNormOp.ChannelAxis(input.Shape, channelsLast)] : 0;
         var running = NormArguments.Running("batch_norm", runningMean, runningVar, channels, !training);
         (weight, bias) = NormArguments.Pair(weight, bias);
-        var op = new BatchNormOp(training, momentum, eps, weight is not null, running is not null, activation, unbiased, residual is not null, channelsLast);
+        var op = new BatchNormOp(training, momentum, eps, weight is not null, running is not null, activation, unbiased, residual is not null, channelsLast, counts);
         Tensor[] inputs =
         [
             input, .. weight is null ? [] : new[] { weight, bias! }, .. running is { } r ? new[] { r.Mean, r.Var } : [],
             .. residual is null ? [] : new[] { residual },
         ];
         var y = op.Apply(inputs).Outputs;
-        return new BatchNormResult(y[0], y[1], y[2], runningMean is null ? null : y[3], runningVar is null ? null : y[4]);
+        return new BatchNormResult(y[0], y[1], y[2], runningMean is null ? null : y[3], runningVar is null ? null : y[4]) { Positive = counts ? y[^1] : null };
     }
 }
