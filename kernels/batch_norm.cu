@@ -37,9 +37,11 @@ extern "C" __global__ void __launch_bounds__(256) batch_norm_naive(
         for (int i = 0; i < 256; ++i) sum += parts[which][i];
         return sum;
     };
+    // Deviations from the first value: a sum of large ones would lose digits.
+    const float pivot = to_float(x[offset(0)]);
     float part = 0.0f;
-    for (i64 k = thread; k < values; k += 256) part += to_float(x[offset(k)]);
-    const float m = total(part, 0) / static_cast<float>(values);
+    for (i64 k = thread; k < values; k += 256) part += to_float(x[offset(k)]) - pivot;
+    const float m = pivot + total(part, 0) / static_cast<float>(values);
     part = 0.0f;
     for (i64 k = thread; k < values; k += 256) part += (to_float(x[offset(k)]) - m) * (to_float(x[offset(k)]) - m);
     const float m2 = total(part, 1), scale = invstd_of(m2 / static_cast<float>(values));
@@ -52,7 +54,7 @@ extern "C" __global__ void __launch_bounds__(256) batch_norm_naive(
     if (thread == 0) {
         const Statistics statistics{mean, invstd, new_mean, new_var, running_mean, running_var};
         statistics.write(c, m, m2, static_cast<float>(values));
-        statistics.update_running(c, m, m2, static_cast<float>(values));
+        statistics.update_running(c, statistics.running(c, true), m, m2, static_cast<float>(values));
     }
 }
 
@@ -98,16 +100,19 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) batch_norm_statist
     block_moments(m, exchange, average, m2);
     const u32 c = at.slot_channel(slice, thread);
     const bool leads = thread < kSlots && c < at.channels;
+    const Statistics statistics{mean, invstd, new_mean, new_var, running_mean, running_var};
+    Vec<float, 2> known{};
     if (pieces > 1) {
         float* const rows = scratch + slice * pieces * (2 * kSlots);
         if (leads) store(rows + 2 * (blockIdx.y * kSlots + thread), Vec<float, 2>{average, m2});
         if (!is_last_block(counters + slice, pieces)) return;
+        known = statistics.running(c, leads);
         merge_rows(rows, pieces, share, at, exchange, average, m2);
     }
     if (!leads) return;
-    const Statistics statistics{mean, invstd, new_mean, new_var, running_mean, running_var};
+    if (pieces == 1) known = statistics.running(c, true);
     statistics.write(c, average, m2, Layout::elements(at.positions));
-    statistics.update_running(c, average, m2, Layout::elements(at.positions));
+    statistics.update_running(c, known, average, m2, Layout::elements(at.positions));
     Positives::begin(positive, c);
 }
 

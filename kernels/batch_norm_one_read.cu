@@ -101,7 +101,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) batch_norm_one_rea
         if (blocks == 1) {
             if (leads) {
                 statistics.write(c, average, m2, count);
-                statistics.update_running(c, average, m2, count);
+                statistics.update_running(c, statistics.running(c, true), average, m2, count);
                 Positives::begin(positive, c);
             }
         } else {
@@ -110,13 +110,14 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) batch_norm_one_rea
             if (gate.arrive(blocks)) {
                 if (distance > 0 && round == 0 && group + distance < groups && thread == 0)
                     Gate::call(gate.counter + distance * kGateWords, blocks);
+                const Vec<float, 2> known = statistics.running(c, leads);
                 merge_rows(rows, blocks, own_share, at, exchange, average, m2);
                 if (leads) {
                     statistics.write(c, average, m2, count);
                     Positives::begin(positive, c);
                 }
                 gate.open();
-                if (leads) statistics.update_running(c, average, m2, count);  // nobody waits for these
+                if (leads) statistics.update_running(c, known, average, m2, count);  // nobody waits for these
             } else {
                 gate.wait();
             }

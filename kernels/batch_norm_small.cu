@@ -41,6 +41,8 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) batch_norm_small(
     const u32 c = at.slot_channel(slice, thread);
     const bool leads = thread < kSlots && c < at.channels;
     const float w = leads && AFFINE ? to_float(weight[c]) : 1.0f, b = leads && AFFINE ? to_float(bias[c]) : 0.0f;
+    const Statistics statistics{mean, invstd, new_mean, new_var, running_mean, running_var};
+    const Vec<float, 2> known = statistics.running(c, leads && rank == 0);
     if (leads && rank == 0) Positives::begin(positive, c);
     if (RESIDUAL) {
 #pragma unroll
@@ -79,14 +81,14 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) batch_norm_small(
         f.set(thread, average, invstd_of(variance_of(m2, Layout::elements(at.positions))) * w, b);
     }
     __syncthreads();
-    if (leads && rank == 0) {
-        const Statistics statistics{mean, invstd, new_mean, new_var, running_mean, running_var};
-        statistics.write(c, average, m2, Layout::elements(at.positions));
-        statistics.update_running(c, average, m2, Layout::elements(at.positions));
-    }
     Positives positives;
 #pragma unroll
     for (int h = 0; h < HELD; ++h) apply_batch(y, mask, v[h], r[h], f, at, channel, begin + h * kChunk + at.first, n[h], positives);
+    // Nobody waits for these, so they come last.
+    if (leads && rank == 0) {
+        statistics.write(c, average, m2, Layout::elements(at.positions));
+        statistics.update_running(c, known, average, m2, Layout::elements(at.positions));
+    }
     positives.finish(positive, at, slice, exchange);
     if (CLUSTER > 1) cluster_wait();
 }

@@ -8,8 +8,6 @@
 // output per thread, grid-stride. The backward kernel gathers: each place of dx asks the windows that cover it, in a fixed order, so it
 // needs no atomics and no zeroing. Bytes per element of x (T), windows of stride s: forward T + (T + 4) / s^2; backward the same, each
 // dy and index read from memory once and from the cache where windows overlap. Sums in f32 (f64 for f64).
-#include "common/vector.cuh"
-
 #ifndef DTYPE
 #define DTYPE float
 #endif
@@ -29,39 +27,12 @@
 #define DILATION_H 1
 #define DILATION_W 1
 #endif
+#include "common/images.cuh"
 
 using namespace gpuengine;
 
 using T = DTYPE;
 using Sum = Accumulator<T>::type;
-
-static_assert(CHANNELS_LAST || VECTOR == 1, "vectors lie along the channels");
-
-// Where a vector of the output lies, and where its image and channel begin in another plane of the same channels.
-struct Place {
-    i32 y, x;
-    i64 image, channel;
-    DEVICE Place(i64 i, i64 channels, i64 height, i64 width) {
-        if (CHANNELS_LAST) {
-            const i64 groups = channels / VECTOR;
-            channel = i % groups * VECTOR;
-            i /= groups;
-        }
-        x = static_cast<i32>(i % width);
-        i /= width;
-        y = static_cast<i32>(i % height);
-        i /= height;
-        if (!CHANNELS_LAST) {
-            channel = i % channels;
-            i /= channels;
-        }
-        image = i;
-    }
-    DEVICE i64 at(i32 row, i32 column, i64 channels, i64 height, i64 width) const {
-        return CHANNELS_LAST ? ((image * height + row) * width + column) * channels + channel
-                             : ((image * channels + channel) * height + row) * width + column;
-    }
-};
 
 extern "C" __global__ void __launch_bounds__(256) max_pool_forward(
     T* y, i32* index, const T* x, i64 images, i64 channels, i64 height, i64 width, i64 rows, i64 columns) {
@@ -105,12 +76,6 @@ extern "C" __global__ void __launch_bounds__(256) max_pool_forward(
         store(y + i * VECTOR, out);
         store(index + i * VECTOR, place);
     }
-}
-
-// The windows along one axis that cover a place: first <= p < end, and the place is tap (place + pad - p stride) / dilation of p.
-DEVICE i32 first_window(i32 place, i32 pad, i32 window, i32 stride, i32 dilation) {
-    const i32 before = place + pad - (window - 1) * dilation;
-    return before <= 0 ? 0 : ceil_div(before, stride);
 }
 
 extern "C" __global__ void __launch_bounds__(256) max_pool_backward(

@@ -22,6 +22,9 @@
 #ifndef CUTOUT
 #define CUTOUT 0
 #endif
+#ifndef FLIPS_GIVEN
+#define FLIPS_GIVEN 0
+#endif
 // Random crop: padding before the image; the fixed place, or -1 where it is drawn.
 #ifndef PAD_TOP
 #define PAD_TOP 0

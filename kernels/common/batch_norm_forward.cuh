@@ -65,12 +65,16 @@ struct Statistics {
         mean[c] = batch_mean;
         invstd[c] = invstd_of(variance_of(m2, count));
     }
-    DEVICE void update_running(u32 c, float batch_mean, float m2, float count) const {
+    // What was known of a channel: read it early, an update that waits for it holds up its warp.
+    DEVICE Vec<float, 2> running(u32 c, bool exists) const {
+        return RUNNING && exists ? Vec<float, 2>{running_mean[c], running_var[c]} : Vec<float, 2>{0.0f, 0.0f};
+    }
+    DEVICE void update_running(u32 c, const Vec<float, 2>& known, float batch_mean, float m2, float count) const {
         if (!RUNNING) return;
         const float variance = variance_of(m2, count);
         const float kept = UNBIASED ? variance * (count / (count - 1.0f)) : variance;
-        new_mean[c] = (1.0f - MOMENTUM) * running_mean[c] + MOMENTUM * batch_mean;
-        new_var[c] = (1.0f - MOMENTUM) * running_var[c] + MOMENTUM * kept;
+        new_mean[c] = (1.0f - MOMENTUM) * known[0] + MOMENTUM * batch_mean;
+        new_var[c] = (1.0f - MOMENTUM) * known[1] + MOMENTUM * kept;
     }
 };
 

@@ -17,6 +17,22 @@ internal static class FileKernels
             "T* dx, const T* dy, const T* x, i64 count",
             Activations()),
         Kernel(
+            "avg_pool.cu", "avg_pool_forward", "means over windows", "avg_pool2d",
+            "T* y, const T* x, i64 images, i64 channels, i64 height, i64 width, i64 rows, i64 columns",
+            Averages()),
+        Kernel(
+            "avg_pool.cu", "avg_pool_backward", "each place gathers from the windows that hold it", "avg_pool2d",
+            "T* dx, const T* dy, i64 images, i64 channels, i64 height, i64 width, i64 rows, i64 columns",
+            Averages()),
+        Kernel(
+            "avg_pool.cu", "avg_pool_planes", "means over planes, channels first", "adaptive_avg_pool2d",
+            "T* y, const T* x, i64 planes, i64 length, i64 by",
+            Averages()),
+        Kernel(
+            "avg_pool.cu", "avg_pool_places", "means over planes, channels last", "adaptive_avg_pool2d",
+            "T* y, const T* x, i64 images, i64 length, i64 channels, i64 by",
+            Averages()),
+        Kernel(
             "batch_norm.cu", "batch_norm_naive", "one block per channel: the second oracle", "batch_norm",
             "T* y, float* mean, float* invstd, float* new_mean, float* new_var, const T* x, const P* weight, " +
             "const P* bias, const float* running_mean, const float* running_var, const T* residual, i64 batch, " +
@@ -164,6 +180,14 @@ internal static class FileKernels
             "T* out, const Sum* parts, i64 count, i64 number",
             [.. new[] { DType.F32, DType.BF16, DType.F64 }.Select(dtype => Variant("", dtype))]),
         Kernel(
+            "local_response_norm.cu", "local_response_norm_forward", "divides by a power of the energy in neighbouring channels", "local_response_norm",
+            "T* y, const T* x, i64 images, i64 channels, i64 length",
+            Responses()),
+        Kernel(
+            "local_response_norm.cu", "local_response_norm_backward", "its gradient", "local_response_norm",
+            "T* dx, const T* dy, const T* x, i64 images, i64 channels, i64 length",
+            Responses()),
+        Kernel(
             "maxout.cu", "maxout_forward", "maximum over neighbouring channels, and where it was", "maxout",
             "T* y, u8* index, const T* x, i64 count, i64 length",
             Pieces()),
@@ -220,6 +244,10 @@ internal static class FileKernels
             "float* dweight, float* dbias, const T* dy, const T* x, const float* mean, const float* invstd, const P* weight, " +
             "const P* bias, i64 batch, i64 positions, i64 channels, i64 width",
             RowKernels.Slices("naive", true)),
+        Kernel(
+            "conv_weight_gradient.cu", "conv_weight_gradient", "weight gradients of 3 x 3 windows, the sum split over blocks", "conv2d",
+            "float* parts, const T* dy, const T* x, i64 images, i64 channels, i64 height, i64 width, i64 filters, i64 rows, i64 columns, i64 splits",
+            [.. new[] { DType.F32, DType.BF16 }.SelectMany(dtype => new[] { Variant("16 channels", dtype), Variant("tiles of 32", dtype, Tile(16, 16, 8, 8)), Variant("3 channels", dtype, Tile(2, 8, 16, 32)) })]),
         .. OptimizerKernels.All,
         Kernel(
             "row_norm.cu", "row_norm_forward", "layer, group, instance and rms norm of rows held in registers", "layer_norm",
@@ -322,6 +350,27 @@ internal static class FileKernels
         Variant("channels first", DType.F64, Define("CHANNELS_LAST", 0), Define("VECTOR", 1)),
     ];
 
+    private static KernelVariant[] Averages() =>
+    [
+        .. new[] { DType.F32, DType.BF16 }.SelectMany(dtype => new[]
+        {
+            Variant("channels last", dtype, Width(dtype)), Variant("channels first", dtype, Define("CHANNELS_LAST", 0), Define("VECTOR", 1), Define("PIECE", 16 / dtype.Size())),
+            Variant("even windows", dtype, Width(dtype), Define("ADAPTIVE", 1), Define("LANES", 8)),
+            Variant("divisor", dtype, Define("CHANNELS_LAST", 0), Define("VECTOR", 1), Define("DIVISOR", 3)),
+        }),
+    ];
+
+    private static KernelVariant[] Responses() =>
+    [
+        .. new[] { DType.F32, DType.BF16 }.SelectMany(dtype => new[]
+        {
+            Variant("channels first", dtype), Variant("channels last", dtype, Width(dtype), Define("CHANNELS_LAST", 1)),
+            Variant("of 3, another power", dtype, Define("VECTOR", 1), Define("SIZE", 3), Define("SCALE", 0.1f), Define("BETA", 0.5f), Define("OFFSET", 1.0f)),
+        }),
+    ];
+
+    private static (string, string) Define(string name, float value) => KernelRequest.Define(name, value);
+
     private static KernelVariant[] Patches() =>
     [
         .. new[] { DType.F32, DType.BF16 }.SelectMany(dtype => new[]
@@ -333,6 +382,9 @@ internal static class FileKernels
         }),
         Variant("channels first", DType.F64, Width(DType.F64), Define("CHANNELS_LAST", 0), Define("GATHER", 1)),
     ];
+
+    private static (string, string)[] Tile(int channels, int filters, int band, int columns) =>
+        [Define("C_PAIRS", channels), Define("K_PAIRS", filters), Define("BAND", band), Define("COLUMNS", columns)];
 
     private static (string, string)[] Window(int extent, int stride, int pad) =>
     [

@@ -10,7 +10,7 @@ internal static class ImageKernels
     [
         FileKernels.Kernel(
             "augment.cu", "augment", "crop, flip, colour jitter, normalisation and cutout in one pass", "augment",
-            "T* y, const U* x, const i64* state, const float* mean, const float* deviation, i64 channels, i64 height, i64 width, i64 rows, " +
+            "T* y, const U* x, const i64* state, const float* mean, const float* deviation, const i32* flips, i64 images, i64 channels, i64 height, i64 width, i64 rows, " +
             "i64 columns, i64 pieces",
             Steps()),
     ];
@@ -19,8 +19,8 @@ internal static class ImageKernels
     [
         .. new[] { DType.F32, DType.BF16 }.SelectMany(dtype => new[]
         {
-            FileKernels.Variant("crop flip normalize cutout", dtype, Vector(dtype), One("CROP"), Define("FLIPS", 1 << 23), One("NORMALIZE"), Define("CUTOUT", 8)),
-            FileKernels.Variant("reflected crop of floats", dtype, Vector(dtype), KernelRequest.Define("PIXEL_DTYPE", dtype), One("CROP"), One("REFLECT")),
+            FileKernels.Variant("crop flip normalize cutout", dtype, Vector(dtype), One("CROP"), One("BYTE_WORDS"), Define("FLIPS", 1 << 23), One("NORMALIZE"), Define("CUTOUT", 8)),
+            FileKernels.Variant("reflected crop of floats", dtype, Vector(dtype), KernelRequest.Define("PIXEL_DTYPE", dtype), One("CROP"), One("REFLECT"), One("FLIPS_GIVEN")),
             FileKernels.Variant("flip", dtype, Vector(dtype), Define("FLIPS", 1 << 23), One("VECTOR_READS")),
             FileKernels.Variant("resized crop", dtype, Define("VECTOR", 1), One("RESIZED"), Define("FLIPS", 1 << 23), One("NORMALIZE")),
             FileKernels.Variant("colours", dtype, Define("VECTOR", 4), One("CROP"), Define("COLORS", 4), Define("ADJUSTMENTS", 0x3210), One("CONTRAST"), Define("PLANES", 3), One("NORMALIZE")),

@@ -63,7 +63,8 @@ internal static class OptimizerKernels
             new($"{rule} masters", [.. start, gradient, ("COPY", "1")]),
             new($"{rule} bf16 clipped",
             [
-                .. start.Where(d => d != Clipped), gradient, ("PARAM_DTYPE", "bf16"), ("STATE_DTYPE", "bf16"),
+                // Eight elements of f32, a second gradient's, would be more than one access.
+                .. start.Where(d => d != Clipped && d.Item1 != "GRAD_DTYPE_1"), gradient, ("PARAM_DTYPE", "bf16"), ("STATE_DTYPE", "bf16"),
                 KernelRequest.Define("VECTOR", 8), KernelRequest.Define("BLOCKS", 4), ("APPROX", "1"), Clipped,
             ]),
         ];

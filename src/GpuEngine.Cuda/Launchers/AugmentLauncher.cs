@@ -28,6 +28,8 @@ internal static class AugmentLauncher
         var vector = VectorWidth.Dividing(y.DType, columns, readsVectors ? [x, y] : [y]);
         // Three planes at a time: more would not stay in registers.
         if (planes > 1) vector = Math.Min(vector, 4);
+        // Of bytes in a window, words: none may reach beyond the images.
+        var words = x.DType == DType.U8 && op.Crop is not null && (vector is 4 or 8) && x.Type.Elements % vector == 0 && VectorWidth.Any(DType.U8, [x]) > 1;
         var contrast = adjustments.Contains(ColorAdjustment.Contrast);
         var groups = (long)channels / planes * rows * (columns / vector);
         var pieces = contrast ? 1 : Math.Max(1, (groups + Threads * GroupsPerThread - 1) / (Threads * GroupsPerThread));
@@ -40,16 +42,17 @@ internal static class AugmentLauncher
             [
                 KernelRequest.Define("DTYPE", y.DType), KernelRequest.Define("PIXEL_DTYPE", x.DType), KernelRequest.Define("VECTOR", vector),
                 KernelRequest.Define("PLANES", planes), KernelRequest.Define("VECTOR_READS", readsVectors ? 1 : 0), KernelRequest.Define("CONTRAST", contrast ? 1 : 0),
+                KernelRequest.Define("BYTE_WORDS", words ? 1 : 0),
                 .. Steps(op, adjustments, height, width),
             ],
         };
-        Operand[] operands = [Operand.Out(0), Operand.In(0), Operand.In(1), Operand.In(2, op.Normalizes), Operand.In(3, op.Normalizes)];
+        Operand[] operands = [Operand.Out(0), Operand.In(0), Operand.In(1), Operand.In(2, op.Normalizes), Operand.In(3, op.Normalizes), Operand.In(node.Inputs.Count - 1, op.FlipsGiven)];
         var shape = new LaunchShape(new Dim3((uint)(images * pieces)), new Dim3(Threads));
         var reads = op.ResizedCrop is not null ? 4 * y.Type.Elements * x.DType.Size()
             : op.Crop is not null ? y.Type.Elements * x.DType.Size()
             : x.Type.Bytes;
-        var beside = images * pieces * (16 + (op.Normalizes ? 8 * channels : 0));
-        return new PlannedKernel(node, new LaunchStep(request, shape, operands, [channels, height, width, rows, columns, pieces]))
+        var beside = images * pieces * (16 + (op.FlipsGiven ? 4 : 0) + (op.Normalizes ? 8 * channels : 0));
+        return new PlannedKernel(node, new LaunchStep(request, shape, operands, [images, channels, height, width, rows, columns, pieces]))
         {
             ExactCost = new Cost((contrast ? 2 : 1) * reads + beside, y.Type.Bytes, node.Op.Cost(node).Flops),
         };
@@ -60,6 +63,7 @@ internal static class AugmentLauncher
     {
         yield return ("STREAM", ((uint)op.Stream).ToString(CultureInfo.InvariantCulture) + "u");
         yield return KernelRequest.Define("FLIPS", (long)(op.FlipThreshold * (1 << 24)));
+        yield return KernelRequest.Define("FLIPS_GIVEN", op.FlipsGiven ? 1 : 0);
         yield return KernelRequest.Define("NORMALIZE", op.Normalizes ? 1 : 0);
         yield return KernelRequest.Define("CUTOUT", op.Cutout?.Size ?? 0);
         if (op.Crop is { } crop)

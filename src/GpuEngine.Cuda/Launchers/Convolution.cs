@@ -6,7 +6,7 @@ namespace GpuEngine.Cuda.Launchers;
 
 /// <summary>
 /// The three convolutions in both layouts. Variants: "cudnn"; "gemm", a window of one element as a product by cuBLAS; "im2col", products
-/// over patches; "direct" (or "naive"), generated kernels that are right everywhere.
+/// over patches; "split_k", weight gradients of 3 x 3 windows with their sum split over blocks; "direct" (or "naive"), generated kernels that are right everywhere.
 /// </summary>
 internal static class Convolution
 {
@@ -53,18 +53,24 @@ internal static class Convolution
         limits.Allows("cudnn");
         var plain = Im2colConvolution.IsPlain(problem) ? "gemm" : "im2col";
         limits.Allows(plain);
+        var splits = SplitWeightGradient.Fits(problem, node.Outputs[0].DType);
+        if (splits) limits.Allows(SplitWeightGradient.Name);
         limits.Allows(Direct);
         ConvolutionKernel.OwnWay Way(string name, Func<CudaKernel> make) => new(name, make(), make);
         ConvolutionKernel.OwnWay Simple() => Way(Direct, () => DirectKernel(node, limits, problem, entry, text));
+        ConvolutionKernel.OwnWay Split() => Way(SplitWeightGradient.Name, () => SplitWeightGradient.Create(node, limits, problem));
         ConvolutionKernel.OwnWay Products() => Way(plain, () => Im2colConvolution.Create(node, limits, problem));
         var fits = Im2colConvolution.Fits(problem, limits);
         if (problem.IsEmpty || limits.Variant is Direct or "naive") return Simple().Planned;
         if (fits && limits.Variant == plain) return Products().Planned;
+        if (splits && limits.Variant == SplitWeightGradient.Name) return Split().Planned;
 
         // A variant that this launcher does not have is as good as none.
         var pays = fits && !problem.IsDepthwise && node.Op.Cost(node).Flops >= DirectFlops;
-        ConvolutionKernel.OwnWay[] own = !fits ? [Simple()] : pays ? [Products(), Simple()] : [Simple(), Products()];
-        return limits.HasCudnn || (own.Length > 1 && limits.MeasuresConvolutions) ? new ConvolutionKernel(node, limits, problem, own) : own[0].Planned;
+        List<ConvolutionKernel.OwnWay> own = !fits ? [Simple()] : pays ? [Products(), Simple()] : [Simple(), Products()];
+        // Nobody has measured it yet, so only a measurement makes it the choice.
+        if (splits) own.Add(Split());
+        return limits.HasCudnn || (own.Count > 1 && limits.MeasuresConvolutions) ? new ConvolutionKernel(node, limits, problem, own) : own[0].Planned;
     }
 
     private static GeneratedKernel DirectKernel(Node node, CudaLimits limits, ConvProblem problem, string entry, string text)

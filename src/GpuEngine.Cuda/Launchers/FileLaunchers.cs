@@ -17,6 +17,13 @@ internal static class FileLaunchers
         CudaKernels.Register<BatchNormOp>(BatchNormLauncher.Forward);
         CudaKernels.Register<BatchNormApplyOp>(BatchNormApplyLauncher.Create);
         CudaKernels.Register<BatchNormBackwardOp>(BatchNormBackwardLauncher.Create);
+        CudaKernels.Register<AvgPool2dOp>(AveragePoolLauncher.Forward);
+        CudaKernels.Register<AdaptiveAvgPool2dOp>(AveragePoolLauncher.Forward);
+        CudaKernels.Register<AveragingNhwcOp>(AveragePoolLauncher.Forward);
+        CudaKernels.Register<AveragingBackwardOp>(AveragePoolLauncher.Backward);
+        CudaKernels.Register<AveragingBackwardNhwcOp>(AveragePoolLauncher.Backward);
+        CudaKernels.Register<LocalResponseNormOp>(LocalResponseNormLauncher.Forward);
+        CudaKernels.Register<LocalResponseNormBackwardOp>(LocalResponseNormLauncher.Backward);
         CudaKernels.Register<SyncBatchNormStatsOp>(SyncBatchNormLauncher.Stats);
         CudaKernels.Register<SyncBatchNormSumsOp>(SyncBatchNormLauncher.Sums);
         CudaKernels.Register<CrossEntropyOp>(CrossEntropyLauncher.Forward);

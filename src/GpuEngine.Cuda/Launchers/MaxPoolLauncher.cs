@@ -37,8 +37,26 @@ internal static class MaxPoolLauncher
         };
         var work = node.Outputs[0].Type.Elements / vector;
         var shape = new LaunchShape(new Dim3((uint)limits.Blocks(work, Threads)), new Dim3(Threads));
-        return new PlannedKernel(
-            node, new LaunchStep(request, shape, operands, [x.Shape[0], image.Channels, image.Height, image.Width, windows.Height, windows.Width]));
+        // Every place of a window that lies in the image is looked at, forward and backward.
+        var looks = (long)x.Shape[0] * image.Channels * Inside(op, 0, windows.Height, image.Height) * Inside(op, 1, windows.Width, image.Width);
+        return WindowReads.Plan(
+            node, new LaunchStep(request, shape, operands, [x.Shape[0], image.Channels, image.Height, image.Width, windows.Height, windows.Width]), looks);
+    }
+
+    /// <summary>Places of all windows of an axis that lie in the image.</summary>
+    private static long Inside(MaxPoolOp op, int axis, int windows, int extent)
+    {
+        var count = 0L;
+        for (var p = 0; p < windows; p++)
+        {
+            for (var r = 0; r < op.Kernel[axis]; r++)
+            {
+                var at = p * op.Stride[axis] - op.Padding[axis] + r * op.Dilation[axis];
+                if (at >= 0 && at < extent) count++;
+            }
+        }
+
+        return count;
     }
 
     private static (int Channels, int Height, int Width) Extents(Shape shape, bool channelsLast) =>

@@ -33,6 +33,8 @@ internal static class RowNormLauncher
         return new PlannedKernel(node, [.. main.Steps, update])
         {
             ScratchBytes = main.ScratchBytes,
+            CounterCount = main.CounterCount,
+            RereadBytes = main.RereadBytes,
             ExactCost = main.Cost + new Cost(layout.Rows * 2 * sizeof(float), 0, 0),
         };
     }

@@ -52,6 +52,7 @@ public static partial class KernelCases
         SRelu([64, 32, 16, 16], dtype, Pass.Backward),
         Maxout([256, 1024], dtype, Pass.Forward),
         Maxout([256, 1024], dtype, Pass.Backward),
+        .. Images(dtype),
     ];
 
     /// <summary>Evaluation with a residual and an activation: floor 3T.</summary>

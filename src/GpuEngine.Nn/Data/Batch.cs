@@ -16,6 +16,7 @@ public sealed class Batch
         Inputs = GC.AllocateArray<float>(bytes ? 0 : checked(size * shape.Length), pinned: true);
         Pixels = GC.AllocateArray<byte>(bytes ? checked(size * shape.Length) : 0, pinned: true);
         Labels = GC.AllocateArray<int>(size, pinned: true);
+        Indices = new long[size];
         Size = size;
     }
 
@@ -27,6 +28,9 @@ public sealed class Batch
 
     /// <summary>The same as bytes, where the loader was asked for them; else empty.</summary>
     public byte[] Pixels { get; }
+
+    /// <summary>Which example of the source each row is.</summary>
+    public long[] Indices { get; }
 
     /// <summary>Size labels.</summary>
     public int[] Labels { get; }

@@ -222,6 +222,7 @@ public sealed class BatchLoader : IDisposable
             var index = _source.IsEndless ? (cursor.Epoch * _source.Count) + start + row
                 : _order.Length > 0 ? _order[start + row]
                 : start + row;
+            batch.Indices[row] = index;
             if (_options.Bytes) _source.ReadPixels(index, batch.Pixels.AsSpan(row * length, length), out batch.Labels[row]);
             else _source.Read(index, batch.Inputs.AsSpan(row * length, length), out batch.Labels[row]);
         }
@@ -231,6 +232,7 @@ public sealed class BatchLoader : IDisposable
             if (_options.Bytes) batch.Pixels.AsSpan((row - 1) * length, length).CopyTo(batch.Pixels.AsSpan(row * length, length));
             else batch.Inputs.AsSpan((row - 1) * length, length).CopyTo(batch.Inputs.AsSpan(row * length, length));
             batch.Labels[row] = batch.Labels[row - 1];
+            batch.Indices[row] = batch.Indices[row - 1];
         }
     }
 }

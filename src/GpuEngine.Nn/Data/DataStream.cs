@@ -7,6 +7,7 @@ namespace GpuEngine.Nn.Data;
 internal static class DataStream
 {
     public const uint Shuffle = 0xDA7A_0000;
+    public const uint Flips = 0xDA7A_0001;
     public const uint ShapesetTrain = 0xDA7A_0010;
     public const uint ShapesetValidation = 0xDA7A_0011;
     public const uint ShapesetTest = 0xDA7A_0012;

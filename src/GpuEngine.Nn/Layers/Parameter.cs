@@ -27,6 +27,9 @@ public sealed record Parameter(string Name, Shape Shape, Initializer Init)
 /// <param name="Start">The value of every element at the start.</param>
 public sealed record ModuleBuffer(string Name, Shape Shape, double Start)
 {
+    /// <summary>True when the start is made of the training images instead; see <see cref="WhiteningConv2d"/>.</summary>
+    public bool WhitensImages { get; init; }
+
     public bool Equals(ModuleBuffer? other) => ReferenceEquals(this, other);
 
     public override int GetHashCode() => System.Runtime.CompilerServices.RuntimeHelpers.GetHashCode(this);

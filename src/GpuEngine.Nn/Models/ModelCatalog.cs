@@ -40,6 +40,7 @@ public static class ModelCatalog
         new("lenet5-original", "LeNet-5 as published in 1998, 60,000 parameters", r => LeNet5Original.Create(r.Example, r.Classes)),
         new("alexnet", "AlexNet as published in 2012, in two groups, 224x224", r => AlexNet.TwoGroups(r.Example, r.Classes)),
         new("alexnet-one-tower", "AlexNet as torchvision has it", r => AlexNet.OneTower(r.Example, r.Classes)),
+        new("airbench94", "the net of cifar10-airbench (Jordan 2024), 32x32", r => Airbench.Create(r.Example, r.Classes)),
         .. new[] { 20, 32, 44, 56, 110, 1202 }.Select(depth => new ModelSpec(
             $"resnet{depth}", $"residual net of {depth} layers for CIFAR", r => CifarResNet.Create(depth, r.Example.Channels, r.Classes, gamma: r.Gamma)) { HasResidual = true }),
         .. new[] { 20, 32, 44, 56, 110 }.Select(depth => new ModelSpec(

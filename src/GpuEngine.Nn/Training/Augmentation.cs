@@ -11,7 +11,7 @@ namespace GpuEngine.Nn.Training;
 /// augment = "none" | step { "," step }
 /// step    = "crop:" padding [ ":zeros" | ":reflect" ]       a window of the image's size in the padded image
 ///         | "resized-crop" [ ":" low ":" high ]             a window of such a share of the area (0.08:1), resized to the image's size
-///         | "flip" [ ":" probability ]                      left to right (0.5)
+///         | "flip" [ ":" probability | ":alternating" ]     left to right (0.5); alternating: see <see cref="AlternatesFlips"/>
 ///         | "jitter:" brightness [ ":" contrast [ ":" saturation [ ":" hue ] ] ]
 ///         | "cutout:" size                                  a square of zeros
 /// </code>
@@ -34,6 +34,12 @@ public sealed record Augmentation
 
     /// <summary>Probability of a horizontal flip.</summary>
     public double Flip { get; init; }
+
+    /// <summary>
+    /// Half of the images are flipped in the first epoch, and in every later one all are flipped over (Jordan 2024, section 3.6): two
+    /// epochs in a row show both sides of every image.
+    /// </summary>
+    public bool AlternatesFlips { get; init; }
 
     public ColorJitter? Jitter { get; init; }
 
@@ -92,7 +98,8 @@ public sealed record Augmentation
                     var (low, high) = parts.Length == 1 ? (0.08, 1) : (Number(1, "the smallest share", v => v is > 0 and <= 1, "above 0 and up to 1"), Number(2, "the largest share", v => v is > 0 and <= 1, "above 0 and up to 1"));
                     return low <= high ? steps with { ResizedCrop = new(low, high) } : throw Wrong($"the smallest share {low} is more than the largest {high}");
                 case "flip":
-                    Arity(0, 1, "flip or flip:PROBABILITY");
+                    Arity(0, 1, "flip, flip:PROBABILITY or flip:alternating");
+                    if (parts is [_, "alternating"]) return steps with { AlternatesFlips = true };
                     return steps with { Flip = parts.Length > 1 ? Number(1, "the probability", v => v is >= 0 and <= 1, "between 0 and 1") : 0.5 };
                 case "jitter":
                     Arity(1, 4, "jitter:BRIGHTNESS:CONTRAST:SATURATION:HUE, from the left as many as wanted, for example jitter:0.4:0.4:0.4");

@@ -1,6 +1,7 @@
 using GpuEngine.Core;
 using GpuEngine.Core.Devices;
 using GpuEngine.Core.Graph;
+using GpuEngine.Core.Random;
 using GpuEngine.Nn.Data;
 
 namespace GpuEngine.Nn.Training;
@@ -17,14 +18,20 @@ public sealed class InputPipeline
     /// </summary>
     private const double GeneratedMean = 0.5, GeneratedDeviation = 0.25;
 
+    /// <summary>The program's input that says which images alternating flips mirror, i32 [N].</summary>
+    private const string Flips = "flips";
+
     private readonly AugmentOp _training;
     private readonly double[]? _mean;
     private readonly double[]? _deviation;
     private readonly bool _moves;
+    private readonly bool _alternates;
+    private readonly ulong _seed;
+    private int[] _flips = [];
 
-    private InputPipeline(AugmentOp training, bool bytes, double[]? mean, double[]? deviation)
+    private InputPipeline(AugmentOp training, bool bytes, double[]? mean, double[]? deviation, bool alternates = false, ulong seed = 0)
     {
-        (_training, ReadsBytes, _mean, _deviation) = (training, bytes, mean, deviation);
+        (_training, ReadsBytes, _mean, _deviation, _alternates, _seed) = (training, bytes, mean, deviation, alternates, seed);
         _moves = !bytes && mean is not null;
     }
 
@@ -40,8 +47,9 @@ public sealed class InputPipeline
     /// <param name="augmentation">The transforms.</param>
     /// <param name="example">Shape of an image.</param>
     /// <param name="statistics">What bytes are standardised with; null where images are floats.</param>
+    /// <param name="seed">Draws which images alternating flips begin with.</param>
     /// <exception cref="UserException">The transforms do not fit the images.</exception>
-    public static InputPipeline Of(Augmentation augmentation, ExampleShape example, ChannelStatistics? statistics)
+    public static InputPipeline Of(Augmentation augmentation, ExampleShape example, ChannelStatistics? statistics, ulong seed = 0)
     {
         if (augmentation == Augmentation.None) return None;
         double[]? mean = null, deviation = null;
@@ -51,7 +59,7 @@ public sealed class InputPipeline
             (mean, deviation) = (Repeated(GeneratedMean), Repeated(GeneratedDeviation));
         // Zeros around generated images are zeros, their mean.
         var op = augmentation.ToOp(example, statistics is null && mean is not null ? GeneratedMean : 0);
-        var pipeline = new InputPipeline(op, statistics is not null, mean, deviation);
+        var pipeline = new InputPipeline(op, statistics is not null, mean, deviation, augmentation.AlternatesFlips, seed);
         // Whatever does not fit is said now and not when the step is built.
         _ = pipeline.Training(
             F.Input("input", pipeline.DType, [1, example.Channels, example.Height, example.Width]), F.Literal([2], DType.I64, 0, 0), DType.F32);
@@ -66,10 +74,11 @@ public sealed class InputPipeline
     /// <param name="compute">The dtype of the result.</param>
     public Tensor Training(Tensor input, Tensor generator, DType compute)
     {
+        if (this == None) return F.Cast(input, compute);
         using var scope = Scope.Enter("input");
-        if (_training == new AugmentOp() && _mean is null) return F.Cast(input, compute);
         var x = _moves ? input * GeneratedDeviation + GeneratedMean : input;
-        return F.Augment(x, _training with { To = compute }, generator, _mean, _deviation);
+        var flips = _alternates ? F.Input(Flips, DType.I32, [input.Shape[0]]) : null;
+        return F.Augment(x, _training with { To = compute }, generator, _mean, _deviation, flips);
     }
 
     /// <summary>A batch in evaluation: nothing is random.</summary>
@@ -78,13 +87,31 @@ public sealed class InputPipeline
     /// <param name="compute">The dtype of the result.</param>
     public Tensor Evaluation(Tensor input, View view, DType compute)
     {
-        using var scope = Scope.Enter("input");
         if (!ReadsBytes && view == View.Plain) return F.Cast(input, compute);
+        using var scope = Scope.Enter("input");
         var op = view.ToOp(input.Shape) with { To = compute };
         return F.Augment(input, op, F.Literal([2], DType.I64, 0, 0), ReadsBytes ? _mean : null, ReadsBytes ? _deviation : null);
     }
 
-    /// <summary>Hands a batch to a program.</summary>
+    /// <summary>Hands a training batch to a program.</summary>
+    public void WriteTraining(IExecutable executable, string input, Batch batch)
+    {
+        Write(executable, input, batch);
+        if (!_alternates) return;
+        if (_flips.Length != batch.Size) _flips = new int[batch.Size];
+        for (var row = 0; row < batch.Size; row++) _flips[row] = (FirstFlip(batch.Indices[row]) + (int)batch.Cursor.Epoch) & 1;
+        executable.Write<int>(Flips, _flips);
+    }
+
+    /// <summary>Whether an image is flipped in the first epoch: a word of its own.</summary>
+    private int FirstFlip(long image)
+    {
+        Span<uint> word = stackalloc uint[1];
+        Philox.FillBits(word, _seed, DataStream.Flips, 0, image);
+        return (int)(word[0] >> 31);
+    }
+
+    /// <summary>Hands a batch to a program that evaluates.</summary>
     public void Write(IExecutable executable, string input, Batch batch)
     {
         if (ReadsBytes) executable.Write<byte>(input, batch.Pixels);

@@ -65,7 +65,7 @@ public sealed class Trainer : IDisposable
     {
         _data = data;
         var size = Options.BatchSize;
-        _pipeline = InputPipeline.Of(Options.Augmentation, data.Shape, data.Train.Statistics);
+        _pipeline = InputPipeline.Of(Options.Augmentation, data.Shape, data.Train.Statistics, Options.Seed);
         _loader = new BatchLoader(data.Train, BatchLoaderOptions.Training(size, Options.Seed) with { Bytes = _pipeline.ReadsBytes });
         _schedule = LearningRateSchedule.Parse(Options.Schedule, _loader.BatchesPerEpoch * Options.Epochs, _loader.BatchesPerEpoch);
         var variables = new ModelVariables(_model);
@@ -80,6 +80,7 @@ public sealed class Trainer : IDisposable
         _evaluator = new Evaluator(_device, _store, variables, data.Shape, size, _loss, Options.Compute, Options.Passes, _pipeline);
         if (variables.CopyProgram() is { } copies) _copies = _device.Load(Planner.Plan(copies, _device.Target), _store);
         variables.Initialize(_store, Options.Seed);
+        WhiteningInitialization.Run(_store, variables, data.Train);
         if (variables.Slots.Any(s => s.Parameter.Init.NeedsData)) LsuvInitialization.Run(_device, _store, variables, _loader, input, _pipeline);
         _store.Write<long>(_step.Generator, [(long)Options.Seed, 0]);
         foreach (var (_, _, variable, start) in _step.OptimizerState)
@@ -143,7 +144,7 @@ public sealed class Trainer : IDisposable
     public void RunStep(double learningRate)
     {
         var batch = _loader!.Take();
-        _pipeline.Write(Executable, TrainStep.Input, batch);
+        _pipeline.WriteTraining(Executable, TrainStep.Input, batch);
         Executable.Write<int>(TrainStep.Target, batch.Labels);
         Executable.Write<double>(TrainStep.LearningRate, new ReadOnlySpan<double>(ref learningRate));
         Executable.Run();

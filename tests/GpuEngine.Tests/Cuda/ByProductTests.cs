@@ -41,7 +41,7 @@ public sealed class ByProductTests(DeviceUnderTest under) : IClassFixture<Device
         // Sums of at most 24 values of size 1 in another order.
         foreach (var (name, values) in expected)
             Assert.All(values.Zip(actual[name]), p => Assert.True(Math.Abs(p.First - p.Second) <= 1e-4, $"{name}: {p.Second} instead of {p.First}"));
-        Assert.Equal(residual ? 2 : 2, expected.Keys.Count(k => k.StartsWith("dead.", StringComparison.Ordinal)));
+        Assert.Equal(2, expected.Keys.Count(k => k.StartsWith("dead.", StringComparison.Ordinal)));
         Assert.All(expected.Where(v => v.Key.StartsWith("finite.", StringComparison.Ordinal)), v => Assert.Equal([1.0], v.Value));
     }
 

@@ -89,6 +89,27 @@ public sealed class ConvolutionKernelTests(DeviceUnderTest under) : IClassFixtur
     public void Direct_kernels_match_the_definition(int index, bool channelsLast) =>
         Check(index, channelsLast, DType.F32, under.Shared.Limits with { Variant = "direct" }, kernel => Assert.IsType<GeneratedKernel>(kernel));
 
+    /// <summary>Images, channels, filters, height, width, padding; one split, several, more than there are bands.</summary>
+    [Theory]
+    [InlineData(3, 16, 16, 9, 12, 1, 5)]
+    [InlineData(2, 3, 16, 18, 32, 1, 4)]
+    [InlineData(2, 33, 17, 5, 7, 1, 3)]
+    [InlineData(2, 40, 70, 8, 8, 1, 2)]
+    [InlineData(5, 1, 1, 3, 3, 0, 1)]
+    [InlineData(1, 5, 6, 4, 5, 2, 1)]
+    [InlineData(1, 2, 9, 3, 30, 1, 0)]
+    public void Split_sums_match_the_definition(int images, int channels, int filters, int height, int width, int padding, int splits)
+    {
+        foreach (var dtype in new[] { DType.F32, DType.BF16 })
+        {
+            var limits = under.Shared.Limits with { Variant = "split_k" };
+            if (splits > 0) limits = limits with { Tuning = new Dictionary<string, int> { ["splits"] = splits } };
+            var c = (new[] { images, channels, height, width }, new[] { filters, channels, 3, 3 }, new[] { 1, 1 }, new[] { padding, padding }, new[] { 1, 1 }, 1);
+            Check(c, false, dtype, limits, kernel => Assert.Contains(
+                kernel.Node.Op is ConvolutionWeightOp ? "conv_weight_gradient" : "", kernel.Requests.Select(r => r.Entry).Prepend("")));
+        }
+    }
+
     [Fact]
     public void No_schedule_finds_a_race_or_a_bad_access()
     {
@@ -104,6 +125,7 @@ public sealed class ConvolutionKernelTests(DeviceUnderTest under) : IClassFixtur
                 {
                     Check(index, true, DType.BF16, limits, null);
                     Check(index, false, DType.F32, limits, null);
+                    Check(index, false, DType.F32, limits with { Variant = "split_k" }, null);
                 }
             }
         }
@@ -149,9 +171,13 @@ public sealed class ConvolutionKernelTests(DeviceUnderTest under) : IClassFixtur
             .Apply(F.Input("x", DType.F32, new Shape(x)), F.Input("w", DType.F32, new Shape(w))),
         limits)!;
 
-    private void Check(int index, bool channelsLast, DType dtype, CudaLimits limits, Action<CudaKernel>? inspect)
+    private void Check(int index, bool channelsLast, DType dtype, CudaLimits limits, Action<CudaKernel>? inspect) =>
+        Check(Cases[index], channelsLast, dtype, limits, inspect);
+
+    private void Check(
+        (int[] X, int[] W, int[] Stride, int[] Padding, int[] Dilation, int Groups) c, bool channelsLast, DType dtype, CudaLimits limits,
+        Action<CudaKernel>? inspect)
     {
-        var c = Cases[index];
         var geometry = new ConvGeometry(c.Stride, c.Padding, c.Dilation, c.Groups);
         int[] y = geometry.OutputShape(new Shape(c.X), new Shape(c.W)).ToArray();
         var (x, w, dy) = (Values(1, c.X), Values(2, c.W), Values(3, y));

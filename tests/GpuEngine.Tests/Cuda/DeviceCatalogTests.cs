@@ -35,6 +35,7 @@ public sealed class DeviceCatalogTests(DeviceUnderTest under) : IClassFixture<De
 
     private void Compare(string op, int index, DType dtype)
     {
+        under.CompileAhead(OpCatalog.All, DType.F32, DType.F64, DType.BF16);
         var spec = OpCatalog.Find(op);
         var worst = OracleCheck.Worst(under.Shared, spec, spec.Samples[index], dtype, withGradients: true);
         // In f64 the truth is itself of this precision, and its sums run in another order: a few thousand terms of size one cannot

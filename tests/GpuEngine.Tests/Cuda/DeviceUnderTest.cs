@@ -1,7 +1,10 @@
 using System.Runtime.InteropServices;
+using GpuEngine.Core.Graph;
 using GpuEngine.Cuda;
 using GpuEngine.Cuda.Interop;
+using GpuEngine.Cuda.Launchers;
 using GpuEngine.Cuda.Runtime;
+using GpuEngine.Lab.Kernels;
 using Xunit;
 
 namespace GpuEngine.Tests.Cuda;
@@ -13,6 +16,7 @@ namespace GpuEngine.Tests.Cuda;
 public sealed unsafe class DeviceUnderTest : IDisposable
 {
     private CudaDevice? _shared;
+    private bool _ahead;
 
     /// <summary>Where compiled kernels are kept; the key holds the simulator's hash, so a stale one is never used.</summary>
     public static string CacheFolder { get; } = FindCacheFolder();
@@ -25,6 +29,23 @@ public sealed unsafe class DeviceUnderTest : IDisposable
     {
         CudaUnderTest.Require();
         return new CudaDevice(0, options ?? new CudaDeviceOptions { KernelCacheFolder = CacheFolder });
+    }
+
+    /// <summary>
+    /// Compiles what the device plans for all samples of some ops, values and gradients, on all cores; by the first test of a class only. One
+    /// by one, as they are needed, they would keep one core busy.
+    /// </summary>
+    public void CompileAhead(IEnumerable<OpSpec> ops, params IEnumerable<DType> dtypes)
+    {
+        if (_ahead) return;
+        _ahead = true;
+        Shared.Library.Compile(
+            from spec in ops
+            from dtype in dtypes
+            from sample in spec.Samples
+            from launch in KernelVariants.Plan(spec, sample, dtype, Shared).Launches
+            from request in CudaKernels.Create(launch.Node, Shared.Limits)?.Requests ?? []
+            select request);
     }
 
     /// <summary>Fails the calling test when the simulator's checks have found something, and forgets it.</summary>

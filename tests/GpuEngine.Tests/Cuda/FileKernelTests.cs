@@ -217,6 +217,7 @@ public class FileKernelTests(DeviceUnderTest under) : IClassFixture<DeviceUnderT
 
     private void Compare(string op, int index, DType dtype)
     {
+        under.CompileAhead(KernelSamples.Own, DType.F32, DType.BF16);
         var (spec, sample) = Find(op, index);
         var worst = OracleCheck.Worst(under.Shared, spec, sample, dtype, withGradients: false);
         Assert.True(worst.Error <= worst.Allowed, $"{op} ({sample}): {worst}");

@@ -235,6 +235,59 @@ internal static class KernelSamples
 
     private static OpSample Pieces(int[] shape, int pieces) => new() { ["input"] = Sample.Normal(shape), Attributes = { ["num_pieces"] = pieces } };
 
+    /// <summary>The averaging pools in both layouts: windows with steps and borders, even windows, one window in lanes and in warps.</summary>
+    private static readonly OpSpec Averages = new("average_pools", "avg_pool2d and adaptive_avg_pool2d in both layouts")
+    {
+        Attributes = [new("channels_last", false, ""), new("kernel", 2, ""), new("stride", 2, ""), new("padding", 0, ""), new("even", 0, ""), new("ceil", false, ""), new("count", true, ""), new("divisor", 0, "")],
+        Build = call =>
+        {
+            int Number(string name) => call.Integer(name);
+            AveragingOp op = Number("even") > 0
+                ? new AdaptiveAvgPool2dOp([Number("even"), Number("even")])
+                : new AvgPool2dOp([Number("kernel"), Number("kernel")], [Number("stride"), Number("stride")], [Number("padding"), Number("padding")], call.Flag("ceil"), call.Flag("count"), Number("divisor"));
+            return call.Output((call.Flag("channels_last") ? new AveragingNhwcOp(op) : (Op)op).Apply(call["input"]).Outputs[0]);
+        },
+        Samples =
+        [
+            .. new[] { false, true }.SelectMany(last => new[]
+            {
+                Pooled(last, [2, 3, 6, 8]), Pooled(last, [2, 8, 7, 9], ("kernel", 3), ("padding", 1), ("ceil", true)),
+                Pooled(last, [1, 4, 9, 7], ("kernel", 3), ("stride", 1), ("padding", 1), ("count", false)), Pooled(last, [2, 2, 8, 8], ("kernel", 3), ("ceil", true), ("divisor", 5)),
+                Pooled(last, [2, 8, 5, 7], ("even", 3)), Pooled(last, [3, 16, 4, 3], ("even", 6)),
+                // One window: few elements, odd, a power of two, more than one turn of the lanes; a window as large as the image.
+                Pooled(last, [2, 8, 2, 2], ("even", 1)), Pooled(last, [5, 7, 5, 7], ("even", 1)), Pooled(last, [3, 40, 8, 8], ("even", 1)), Pooled(last, [2, 3, 24, 24], ("even", 1)),
+                Pooled(last, [2, 8, 7, 7], ("kernel", 7), ("divisor", 10)), Pooled(last, [1, 1, 40, 33], ("even", 1)),
+            }),
+        ],
+    };
+
+    private static OpSample Pooled(bool last, int[] shape, params (string Name, object Value)[] attributes)
+    {
+        var sample = new OpSample { ["input"] = Sample.Normal(last ? [shape[0], shape[2], shape[3], shape[1]] : shape) };
+        sample.Attributes["channels_last"] = last;
+        foreach (var (name, value) in attributes) sample.Attributes[name] = value;
+        return sample;
+    }
+
+    /// <summary>Places in vectors and alone, neighbourhoods beyond both edges, other powers; whole vectors of channels.</summary>
+    private static readonly OpSpec Responses = OpCatalog.Find("local_response_norm") with
+    {
+        Samples =
+        [
+            Response(5, [2, 9, 6, 7], ("alpha", 0.5), ("k", 2.0)), Response(5, [1, 3, 5], ("alpha", 0.5)), Response(4, [3, 17, 33], ("alpha", 1.0), ("beta", 0.5)),
+            Response(1, [2, 3, 8], ("alpha", 1.0)), Response(9, [2, 20, 14], ("alpha", 1.0)), Response(5, [40, 6, 100], ("alpha", 0.5)),
+            Response(5, [2, 5, 6, 24], ("alpha", 0.5), ("k", 2.0), ("channels_last", true)), Response(3, [7, 11, 8], ("alpha", 0.5), ("beta", 1.5), ("channels_last", true)),
+            Response(5, [30, 33, 16], ("alpha", 0.5), ("channels_last", true)),
+        ],
+    };
+
+    private static OpSample Response(int size, int[] shape, params (string Name, object Value)[] attributes)
+    {
+        var sample = new OpSample { ["input"] = Sample.Normal(shape), Attributes = { ["size"] = size } };
+        foreach (var (name, value) in attributes) sample.Attributes[name] = value;
+        return sample;
+    }
+
     private static readonly OpSpec Transpose = new("transpose", "two groups of axes swapped")
     {
         Attributes = [new("order", new[] { 1, 0 }, "")],
@@ -266,8 +319,9 @@ internal static class KernelSamples
 
     private static readonly OpSpec[] Forward =
     [
-        BatchNorm, BatchNormApply, BiasAct, BiasActCounts, PRelu, SRelu, Maxout, CrossEntropy, CrossEntropyWithGradient, LayerNorm, GroupNorm, Softmax, LogSoftmax, Adam, Sgd, ClippedStep, OpCatalog.Find("sync_batch_norm_stats"), OpCatalog.Find("sync_batch_norm_sums"), Transpose, Unaligned,
+        BatchNorm, BatchNormApply, BiasAct, BiasActCounts, PRelu, SRelu, Maxout, CrossEntropy, CrossEntropyWithGradient, LayerNorm, GroupNorm, Averages, Responses, Softmax, LogSoftmax, Adam, Sgd, ClippedStep, OpCatalog.Find("sync_batch_norm_stats"), OpCatalog.Find("sync_batch_norm_sums"), Transpose, Unaligned,
         OpCatalog.Find("dropout") with { Samples = [new() { ["input"] = Sample.Normal(4099), Attributes = { ["p"] = 0.3, ["seed"] = 7 } }] },
+        OpCatalog.Find("augment") with { Differentiable = false },
         OpCatalog.Find("clip_grad_norm") with { Samples = [new() { ["grad"] = Sample.Normal(70001), Attributes = { ["max_norm"] = 2.0 } }] },
         .. Activations.All.Where(s => s.Name != "identity").Select(s => s with { Samples = [new() { ["input"] = Sample.Uniform(-9, 9, 1) }, new() { ["input"] = Sample.Normal(4099) }] }),
     ];

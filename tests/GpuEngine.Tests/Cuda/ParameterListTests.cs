@@ -48,7 +48,7 @@ public class ParameterListTests
         }
     }
 
-    private static readonly string[] Variants = ["naive", "small", "one_read", "two_read", "im2col"];
+    private static readonly string[] Variants = ["naive", "small", "one_read", "two_read", "im2col", "split_k"];
 
     /// <summary>The launchers of all samples in both dtypes, and their variants by name, planned without a device.</summary>
     internal static IEnumerable<PlannedKernel> Planned()

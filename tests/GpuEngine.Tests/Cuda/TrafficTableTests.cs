@@ -16,6 +16,9 @@ public class TrafficTableTests
     private const double BytesGoal = 1.02;
     private const double SectorsGoal = 1.05;
 
+    private const string Halves = "places of 8 channels are 32 bytes of a thread in two accesses, each half of every sector; the caches put the halves together";
+    private const string Beside = "of the vectors beside, the lanes at a line's edge read none: 16 bytes of a sector, which the cache holds";
+
     /// <summary>
     /// What passes a goal, by how much at most, and why that is right. A line that no case needs any more fails the test.
     /// </summary>
@@ -25,6 +28,14 @@ public class TrafficTableTests
             "sign bits: two rows of 8 channels are 2 bytes of a thread, 8 of a warp, a quarter of a sector; the L2 cache puts the sectors together"),
         ("cross_entropy both 8192x10 bf16", "one_read", 1.22, 1.38, "by name only (the launcher plans small): a row of 20 bytes is smaller than a sector"),
         ("cross_entropy both 8192x10 f32", "one_read", 1.14, 1.20, "by name only, a row of 40 bytes"),
+        ("max_pool2d(2) NHWC forward 8x16x16x64 bf16", null, BytesGoal, 1.29, Halves),
+        ("max_pool2d(2) NHWC backward 8x16x16x64 bf16", null, BytesGoal, 1.41, Halves),
+        ("avg_pool2d(8) NCHW forward 16x256x8x8 bf16", "one_read", BytesGoal, 15.8, "by name only (the launcher plans one_window): a thread per window"),
+        ("avg_pool2d(8) NCHW forward 16x256x8x8 f32", "one_read", BytesGoal, 7.9, "by name only, the same"),
+        ("local_response_norm(5) NHWC forward 4x16x16x32 bf16", null, BytesGoal, 1.17, Beside),
+        ("local_response_norm(5) NHWC backward 4x16x16x32 bf16", null, BytesGoal, 1.21, Beside),
+        ("local_response_norm(5) NHWC forward 4x16x16x32 f32", null, BytesGoal, 1.08, Beside),
+        ("local_response_norm(5) NHWC backward 4x16x16x32 f32", null, BytesGoal, 1.09, Beside),
     ];
 
     /// <summary>Claims at the timed shapes above the goal; what is too much is read from the L2 cache, not from memory.</summary>

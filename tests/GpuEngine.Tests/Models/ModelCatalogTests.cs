@@ -23,6 +23,7 @@ public sealed class ModelCatalogTests
         { "lenet5-original", 60_000 }, { "lenet5", 61_706 },
         { "alexnet", 60_965_224 }, { "alexnet-one-tower", 61_100_840 },
         { "resnet20", 269_722 }, { "resnet32", 464_154 }, { "resnet44", 658_586 }, { "resnet56", 853_018 }, { "resnet110", 1_727_962 }, { "resnet1202", 19_421_274 },
+        { "airbench94", 1_971_352 },
         { "plain20", 269_722 }, { "plain56", 853_018 },
         { "resnet18", 11_689_512 }, { "resnet34", 21_797_672 }, { "resnet50", 25_557_032 }, { "resnet101", 44_549_160 }, { "resnet152", 60_192_808 },
     };

@@ -61,7 +61,8 @@ public static class ChannelsLastLayout
             BatchNormOp norm => Normalise(norm, norm.Residual, node),
             BatchNormApplyOp norm => Normalise(norm, norm.Residual, node),
             MaxPoolOp pool => new MaxPoolNhwcOp(pool).Apply(Last(node.Inputs[0])).Outputs,
-            AdaptiveAvgPool2dOp { OutputSize: [1, 1] } => [F.Mean(Last(node.Inputs[0]), [1, 2])],
+            AveragingOp pool => new AveragingNhwcOp(pool).Apply(Last(node.Inputs[0])).Outputs,
+            LocalResponseNormOp norm => (norm with { ChannelsLast = true }).Apply(Last(node.Inputs[0])).Outputs,
             SliceOp s => [F.Slice(Last(node.Inputs[0]), Turn(s.Starts), Turn(s.Sizes), Turn(s.Steps))],
             PadOp p => [F.Pad(Last(node.Inputs[0]), Turn(p.Low), Turn(p.High), Turn(p.Interior))],
             ElementwiseOp or Activation when node.Inputs.All(t => FitsBeside(t, node.Outputs[0])) =>

@@ -86,6 +86,7 @@ internal sealed unsafe class AugmentKernel<TIn, T, TOut> : CpuKernel
         for (var n = start; n < end; n++)
         {
             var draw = _draws.Of(n, seed, offset);
+            if (_op.FlipsGiven) draw.Flip = In<int>(InputCount - 1)[n] != 0;
             var from = In<TIn>(0) + n * _channels * _height * _width;
             var to = Out<TOut>(0) + n * length;
             var image = typeof(T) == typeof(TOut) ? (T*)to : (T*)(share + _columns);

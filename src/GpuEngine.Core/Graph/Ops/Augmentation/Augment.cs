@@ -4,7 +4,8 @@ namespace GpuEngine.Core.Graph;
 /// The transforms of a training batch in one launch, in this order: crop or resized crop, horizontal flip, colour jitter, per-channel
 /// normalisation, cutout; each may be absent. Images of u8 are taken as value / 255 first.
 /// <para>
-/// Inputs: images [N, C, H, W] (u8 or float), the generator's state i64[2] (seed, offset), and to normalise mean and deviation f32 [C].
+/// Inputs: images [N, C, H, W] (u8 or float), the generator's state i64[2] (seed, offset), to normalise mean and deviation f32 [C], and
+/// where flips are given i32 [N].
 /// What is drawn follows from (seed, offset, stream, image) alone, see <see cref="AugmentDraw"/>; it is the same on every device and for
 /// every dtype, and so is the result (single rounded operations in f32, sums of integers).
 /// </para>
@@ -17,6 +18,9 @@ public sealed record AugmentOp : FusedOp
 
     /// <summary>Probability of a horizontal flip.</summary>
     public double Flip { get; init; }
+
+    /// <summary>Whether a last input i32 [N] says which images are flipped (not 0) instead of a draw.</summary>
+    public bool FlipsGiven { get; init; }
 
     public ColorJitter? Jitter { get; init; }
 
@@ -48,6 +52,8 @@ public sealed record AugmentOp : FusedOp
         var x = inputs[0];
         if (x.Shape.Rank != 4 || !(x.DType.IsFloat() || x.DType == DType.U8) || inputs[1] != new TensorType(DType.I64, [2]))
             throw Mismatch(Name, "images [N, C, H, W] (u8 or float) and the generator's state i64[2] (seed, offset)", inputs);
+        if (FlipsGiven && (Flip != 0 || inputs[^1] != new TensorType(DType.I32, [x.Shape[0]])))
+            throw Mismatch(Name, "given flips i32 [N] and no probability of one", inputs);
         var perChannel = new TensorType(DType.F32, [x.Shape[1]]);
         if (Normalizes && (inputs[2] != perChannel || inputs[3] != perChannel))
             throw Mismatch("normalize", $"a mean and a deviation for each of {x.Shape[1]} channels", inputs);
@@ -78,8 +84,10 @@ public static partial class F
     /// <param name="generator">The generator's state i64[2]: (seed, offset).</param>
     /// <param name="mean">Subtracted from each channel; null for no normalisation.</param>
     /// <param name="std">Divides each channel.</param>
+    /// <param name="flips">i32 [N]: which images are flipped; null draws it.</param>
     /// <exception cref="UserException">A step is out of range or does not fit the images.</exception>
-    public static Tensor Augment(Tensor images, AugmentOp op, Tensor generator, IReadOnlyList<double>? mean = null, IReadOnlyList<double>? std = null)
+    public static Tensor Augment(
+        Tensor images, AugmentOp op, Tensor generator, IReadOnlyList<double>? mean = null, IReadOnlyList<double>? std = null, Tensor? flips = null)
     {
         if (images.Rank is not (3 or 4)) throw new ShapeException($"{op.Name}: expected images [N, C, H, W] or [C, H, W], but got {images.Type}.");
         var batch = images.Rank == 4 ? images : Reshape(images, new Shape([1, .. images.Shape]));
@@ -94,6 +102,7 @@ public static partial class F
             op = op with { Normalizes = true };
         }
 
+        if (flips is not null) (inputs, op) = ([.. inputs, flips], op with { FlipsGiven = true });
         var y = op.Apply(inputs).Outputs[0];
         return images.Rank == 4 ? y : Reshape(y, new Shape(y.Shape.AsSpan()[1..]));
     }

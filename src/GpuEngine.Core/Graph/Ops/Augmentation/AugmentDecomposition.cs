@@ -32,7 +32,7 @@ internal sealed class AugmentDecomposition
     {
         var x = _inputs[0].DType.IsFloat() ? _inputs[0] : F.Cast(_inputs[0], _compute) / 255;
         if (_op.ResizedCrop is { } resized) x = Resized(x, resized);
-        else if (_op.Crop is not null || _op.Flip > 0) x = Window(x);
+        else if (_op.Crop is not null || _op.Flip > 0 || _op.FlipsGiven) x = Window(x);
         if (_op.Jitter is { } jitter) x = new AugmentColors(jitter, _channels, Factor(AugmentDraw.Order), a => Factor(AugmentDraw.Factors + (int)a)).Apply(x);
         if (_op.Normalizes) x = (x - PerChannel(2)) / PerChannel(3);
         if (_op.Cutout is { } cutout) x = F.Where(Hole(cutout), F.Scalar(0, x.DType), x);
@@ -53,7 +53,11 @@ internal sealed class AugmentDecomposition
     private Tensor Columns()
     {
         var columns = F.BroadcastTo(Numbers(_size.Width), [_images, _size.Width]);
-        return _op.Flip > 0 ? F.Where(F.Lt(Word(AugmentDraw.Flip), F.Scalar(_op.FlipThreshold, DType.F64)), _size.Width - 1 - columns, columns) : columns;
+        if (_op is { Flip: 0, FlipsGiven: false }) return columns;
+        var flipped = _op.FlipsGiven
+            ? F.Ne(F.Reshape(_inputs[^1], [_images, 1]), F.Scalar(0, DType.I32))
+            : F.Lt(Word(AugmentDraw.Flip), F.Scalar(_op.FlipThreshold, DType.F64));
+        return F.Where(flipped, _size.Width - 1 - columns, columns);
     }
 
     /// <summary>Crop and flip: one gather.</summary>

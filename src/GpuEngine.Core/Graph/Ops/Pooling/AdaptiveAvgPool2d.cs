@@ -20,7 +20,7 @@ public sealed record AdaptiveAvgPool2dOp(Ints OutputSize) : AveragingOp
 
     public override string Name => "adaptive_avg_pool2d";
 
-    internal override PoolWindow[] Windows(int axis, int input) => AdaptivePool.Windows(OutputSize[axis], input);
+    public override PoolWindow[] Windows(int axis, int input) => AdaptivePool.Windows(OutputSize[axis], input);
 
     internal override double Divisor(PoolWindow high, PoolWindow wide) => (double)high.Extent * wide.Extent;
 

@@ -34,7 +34,7 @@ public abstract record AveragingOp : FusedOp
     public override Cost Cost(Node node) => Graph.Cost.Streaming(node, node.Inputs[0].Type.Elements);
 
     /// <summary>The windows along height (axis 0) or width (axis 1) of an input of the given extent.</summary>
-    internal abstract PoolWindow[] Windows(int axis, int input);
+    public abstract PoolWindow[] Windows(int axis, int input);
 
     /// <summary>What the sum over a window is divided by.</summary>
     internal abstract double Divisor(PoolWindow high, PoolWindow wide);
@@ -74,8 +74,8 @@ public abstract record AveragingOp : FusedOp
     private Tensor Divisors(PoolWindow[] high, PoolWindow[] wide, DType dtype) =>
         F.Literal([high.Length, wide.Length], dtype, [.. high.SelectMany(h => wide.Select(w => SafeDivisor(h, w)))]);
 
-    /// <summary>A window that lies wholly in the padding sums to 0, whatever it is divided by.</summary>
-    internal double SafeDivisor(PoolWindow high, PoolWindow wide) => high.Extent * wide.Extent == 0 ? 1 : Divisor(high, wide);
+    /// <summary>What the sum over a window is divided by; 1 where it lies wholly in the padding and sums to 0.</summary>
+    public double SafeDivisor(PoolWindow high, PoolWindow wide) => high.Extent * wide.Extent == 0 ? 1 : Divisor(high, wide);
 }
 
 /// <summary>The gradient of an <see cref="AveragingOp"/>: each window's gradient, divided, is added to all its elements.</summary>

@@ -51,7 +51,7 @@ public sealed record AvgPool2dOp(
 
     public override string Name => "avg_pool2d";
 
-    internal override PoolWindow[] Windows(int axis, int input)
+    public override PoolWindow[] Windows(int axis, int input)
     {
         var (kernel, stride, padding) = (Kernel[axis], Stride[axis], Padding[axis]);
         var windows = new PoolWindow[MaxPoolOp.PoolExtent(input, kernel, stride, padding, 1, CeilMode)];

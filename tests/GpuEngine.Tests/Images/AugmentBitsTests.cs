@@ -4,7 +4,7 @@ using GpuEngine.Cuda.Launchers;
 using GpuEngine.Tests.Cuda;
 using Xunit;
 
-namespace GpuEngine.Tests.Augmentation;
+namespace GpuEngine.Tests.Images;
 
 /// <summary>The CPU's kernel, the CUDA kernel and the decomposition make the same pixels: the first two to the bit.</summary>
 [Collection("device")]
@@ -21,6 +21,10 @@ public sealed class AugmentBitsTests(DeviceUnderTest under) : IClassFixture<Devi
         new("crop", Crop(8, 8, 4), [7, 3, 8, 8]) { Images = DType.U8, Normalizes = true },
         new("crop flip cutout", Crop(9, 6, 2) with { Flip = 0.5, Cutout = new(5) }, [7, 3, 9, 6]) { Images = DType.U8, Normalizes = true },
         new("reflected crop", Crop(8, 8, 3, BorderMode.Reflect) with { Flip = 0.5 }, [7, 2, 8, 8]),
+        new("reflected bytes", Crop(8, 16, 5, BorderMode.Reflect) with { Flip = 0.5 }, [7, 3, 8, 16]) { Images = DType.U8, Normalizes = true },
+        new("bytes of other rows", Crop(4, 8, 1) with { Flip = 0.5 }, [8, 2, 6, 10]) { Images = DType.U8 },
+        new("given flips", Crop(6, 8, 2, BorderMode.Reflect), [8, 3, 6, 8]) { Images = DType.U8, Normalizes = true, GivesFlips = true },
+        new("given flips alone", new(), [5, 1, 2, 3]) { GivesFlips = true },
         new("smaller crop", Crop(4, 4, 0), [7, 2, 9, 11]),
         new("filled crop", Crop(5, 5, 3, fill: 0.3), [4, 1, 5, 5]),
         new("many blocks", Crop(40, 72, 4) with { Flip = 0.5, Cutout = new(8) }, [2, 3, 40, 72]) { Images = DType.U8, Normalizes = true },

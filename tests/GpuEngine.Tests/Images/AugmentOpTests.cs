@@ -5,7 +5,7 @@ using GpuEngine.Core.Graph;
 using GpuEngine.Tests.Ops;
 using Xunit;
 
-namespace GpuEngine.Tests.Augmentation;
+namespace GpuEngine.Tests.Images;
 
 /// <summary>The catalog's ops by hand-made examples and golden numbers, and what they refuse.</summary>
 public class AugmentOpTests

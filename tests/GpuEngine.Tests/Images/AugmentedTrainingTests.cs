@@ -11,7 +11,7 @@ using GpuEngine.Tests.Cuda;
 using GpuEngine.Tests.Training;
 using Xunit;
 
-namespace GpuEngine.Tests.Augmentation;
+namespace GpuEngine.Tests.Images;
 
 /// <summary>Augmentation inside the training step, evaluation without it, and averaged views.</summary>
 [Collection("device")]
@@ -50,7 +50,7 @@ public sealed class AugmentedTrainingTests(DeviceUnderTest under) : IClassFixtur
     [Fact]
     public void A_step_on_the_device_sees_the_cpus_images()
     {
-        var pipeline = InputPipeline.Of(Nn.Training.Augmentation.Parse("crop:2,flip,cutout:3"), Shape, Statistics());
+        var pipeline = InputPipeline.Of(Augmentation.Parse("crop:2,flip,cutout:3"), Shape, Statistics());
         var generator = F.Literal([2], DType.I64, 3, 4);
         using var cpu = new CpuDevice(2);
         foreach (var dtype in new[] { DType.F32, DType.BF16 })
@@ -66,7 +66,7 @@ public sealed class AugmentedTrainingTests(DeviceUnderTest under) : IClassFixtur
     public void Evaluation_normalises_bytes_as_training_does_and_augments_nothing()
     {
         var data = Bytes();
-        var pipeline = InputPipeline.Of(Nn.Training.Augmentation.Parse("flip:0.5,crop:1"), Shape, data.Train.Statistics);
+        var pipeline = InputPipeline.Of(Augmentation.Parse("flip:0.5,crop:1"), Shape, data.Train.Statistics);
         Assert.True(pipeline.ReadsBytes);
         using var cpu = new CpuDevice(1);
         using var loader = new BatchLoader(data.Train, BatchLoaderOptions.Evaluation(4) with { Bytes = true, Prefetch = 0 });
@@ -86,7 +86,7 @@ public sealed class AugmentedTrainingTests(DeviceUnderTest under) : IClassFixtur
     [Fact]
     public void Without_augmentation_nothing_changes()
     {
-        Assert.Same(InputPipeline.None, InputPipeline.Of(Nn.Training.Augmentation.Parse("none"), Shape, Statistics()));
+        Assert.Same(InputPipeline.None, InputPipeline.Of(Augmentation.Parse("none"), Shape, Statistics()));
         Assert.False(InputPipeline.None.ReadsBytes);
         var x = F.Input("x", DType.F32, [2, 3, 8, 8]);
         Assert.Same(x, InputPipeline.None.Training(x, F.Literal([2], DType.I64, 0, 0), DType.F32));
@@ -94,10 +94,41 @@ public sealed class AugmentedTrainingTests(DeviceUnderTest under) : IClassFixtur
     }
 
     [Fact]
+    public void Alternating_flips_show_both_sides_of_every_image_in_two_epochs()
+    {
+        // Images of two pixels, 0 and 1: what comes out says whether it was flipped.
+        const int Count = 2000;
+        var pixels = new byte[2 * Count];
+        for (var i = 1; i < pixels.Length; i += 2) pixels[i] = 255;
+        var images = new ByteImages(new(1, 1, 2), 2, pixels, new byte[Count], new([0], [255]));
+        var pipeline = InputPipeline.Of(Augmentation.Parse("flip:alternating"), images.Shape, ((IExampleSource)images).Statistics, seed: 4);
+        using var cpu = new CpuDevice(1);
+        using var loader = new BatchLoader(images, BatchLoaderOptions.Training(100, 1) with { Bytes = true, Prefetch = 0 });
+        var x = F.Input("x", DType.U8, [100, 1, 1, 2]);
+        using var evaluation = new Evaluation(cpu, [new("y", pipeline.Training(x, F.Literal([2], DType.I64, 0, 0), DType.F32))]);
+        var flipped = new bool[3, Count];
+        for (var epoch = 0; epoch < 3; epoch++)
+        {
+            for (var b = 0; b < Count / 100; b++)
+            {
+                var batch = loader.Take();
+                pipeline.WriteTraining(evaluation.Executable, "x", batch);
+                evaluation.Run();
+                var y = evaluation.Get("y");
+                for (var row = 0; row < 100; row++) flipped[epoch, batch.Indices[row]] = y[2 * row] > y[2 * row + 1];
+            }
+        }
+
+        Assert.All(Enumerable.Range(0, Count), i => Assert.True(flipped[0, i] != flipped[1, i] && flipped[0, i] == flipped[2, i]));
+        // Half of them, within five standard deviations.
+        Assert.InRange(Enumerable.Range(0, Count).Count(i => flipped[0, i]), 1000 - 112, 1000 + 112);
+    }
+
+    [Fact]
     public void The_pipeline_is_one_launch()
     {
         using var cpu = new CpuDevice(1);
-        var pipeline = InputPipeline.Of(Nn.Training.Augmentation.Parse("crop:2,flip,cutout:3,jitter:0.4:0.4:0.4"), Shape, Statistics());
+        var pipeline = InputPipeline.Of(Augmentation.Parse("crop:2,flip,cutout:3,jitter:0.4:0.4:0.4"), Shape, Statistics());
         var generator = F.Input("generator", DType.I64, [2]);
         var y = pipeline.Training(F.Input("x", DType.U8, [6, 3, 8, 8]), generator, DType.F32);
         var plan = Planner.Plan(new TensorProgram("input", [new("y", y)]), cpu.Target);
@@ -113,7 +144,7 @@ public sealed class AugmentedTrainingTests(DeviceUnderTest under) : IClassFixtur
     public void Averaged_views_are_the_mean_of_their_probabilities(string text, bool bytes)
     {
         var averaging = TestTimeAveraging.Parse(text);
-        var pipeline = bytes ? InputPipeline.Of(Nn.Training.Augmentation.Parse("flip"), Shape, Statistics()) : InputPipeline.None;
+        var pipeline = bytes ? InputPipeline.Of(Augmentation.Parse("flip"), Shape, Statistics()) : InputPipeline.None;
         var variables = new ModelVariables(CifarResNet.Create(8, 3, 5));
         using var cpu = new CpuDevice(2);
         using var store = cpu.CreateStore();

@@ -2,7 +2,7 @@ using GpuEngine.Core.Cpu;
 using GpuEngine.Core.Graph;
 using Xunit;
 
-namespace GpuEngine.Tests.Augmentation;
+namespace GpuEngine.Tests.Images;
 
 /// <summary>
 /// What is drawn, read back from images whose pixels hold their own place. Counts are binomial and the numbers are always the same ones, so

@@ -1,7 +1,7 @@
 using GpuEngine.Core.Devices;
 using GpuEngine.Core.Graph;
 
-namespace GpuEngine.Tests.Augmentation;
+namespace GpuEngine.Tests.Images;
 
 /// <summary>An augmentation of given images: the same numbers on every device.</summary>
 /// <param name="Name">What it is for.</param>
@@ -12,6 +12,9 @@ internal sealed record AugmentCase(string Name, AugmentOp Op, Shape Shape)
     public DType Images { get; init; } = DType.F32;
 
     public bool Normalizes { get; init; }
+
+    /// <summary>Every third image is flipped, instead of a draw.</summary>
+    public bool GivesFlips { get; init; }
 
     public override string ToString() => $"{Name} {Images} {Shape}";
 
@@ -38,7 +41,8 @@ internal sealed record AugmentCase(string Name, AugmentOp Op, Shape Shape)
     {
         var (images, generator) = (F.Input("images", Images, Shape), F.Input("generator", DType.I64, [2]));
         double[] mean = [.. Enumerable.Range(0, Shape[1]).Select(c => 0.4 + 0.05 * c)], deviation = [.. Enumerable.Range(0, Shape[1]).Select(c => 0.2 + 0.03 * c)];
-        var y = Normalizes ? F.Augment(images, Op, generator, mean, deviation) : F.Augment(images, Op, generator);
+        var flips = GivesFlips ? F.Literal([Shape[0]], DType.I32, [.. Enumerable.Range(0, Shape[0]).Select(n => n % 3 == 0 ? 1.0 : 0)]) : null;
+        var y = F.Augment(images, Op, generator, Normalizes ? mean : null, Normalizes ? deviation : null, flips);
         return new Evaluation(device, [new("y", y)]);
     }
 }

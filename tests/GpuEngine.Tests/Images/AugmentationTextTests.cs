@@ -6,7 +6,7 @@ using GpuEngine.Nn.Optimizers;
 using GpuEngine.Nn.Training;
 using Xunit;
 
-namespace GpuEngine.Tests.Augmentation;
+namespace GpuEngine.Tests.Images;
 
 /// <summary>--augment, --tta and --recipe as text.</summary>
 public class AugmentationTextTests
@@ -14,14 +14,15 @@ public class AugmentationTextTests
     [Fact]
     public void Steps_are_read()
     {
-        Assert.Equal(Nn.Training.Augmentation.None, Nn.Training.Augmentation.Parse(null));
-        Assert.Equal(Nn.Training.Augmentation.None, Nn.Training.Augmentation.Parse("none"));
-        Assert.Equal(new() { CropPadding = 4, Flip = 0.5 }, Nn.Training.Augmentation.Parse("flip,crop:4"));
+        Assert.Equal(Augmentation.None, Augmentation.Parse(null));
+        Assert.Equal(Augmentation.None, Augmentation.Parse("none"));
+        Assert.Equal(new() { CropPadding = 4, Flip = 0.5 }, Augmentation.Parse("flip,crop:4"));
         Assert.Equal(
             new() { CropPadding = 2, Border = BorderMode.Reflect, Flip = 0.25, Cutout = 8, Jitter = new(new(0.6, 1.4), new(0, 2.5)) },
-            Nn.Training.Augmentation.Parse("crop:2:reflect,flip:0.25,cutout:8,jitter:0.4:1.5"));
-        Assert.Equal(new() { ResizedCrop = new(0.08, 1) }, Nn.Training.Augmentation.Parse("resized-crop"));
-        Assert.Equal(new() { ResizedCrop = new(0.5, 0.9), Jitter = new(Hue: new(-0.1, 0.1)) }, Nn.Training.Augmentation.Parse("resized-crop:0.5:0.9,jitter:0:0:0:0.1"));
+            Augmentation.Parse("crop:2:reflect,flip:0.25,cutout:8,jitter:0.4:1.5"));
+        Assert.Equal(new() { AlternatesFlips = true }, Augmentation.Parse("flip:alternating"));
+        Assert.Equal(new() { ResizedCrop = new(0.08, 1) }, Augmentation.Parse("resized-crop"));
+        Assert.Equal(new() { ResizedCrop = new(0.5, 0.9), Jitter = new(Hue: new(-0.1, 0.1)) }, Augmentation.Parse("resized-crop:0.5:0.9,jitter:0:0:0:0.1"));
     }
 
     [Theory]
@@ -47,7 +48,7 @@ public class AugmentationTextTests
     [InlineData("cutout:1.5", "whole number")]
     public void Wrong_steps_are_named(string text, string expected)
     {
-        var e = Assert.Throws<UserException>(() => Nn.Training.Augmentation.Parse(text));
+        var e = Assert.Throws<UserException>(() => Augmentation.Parse(text));
         Assert.Contains($"--augment '{text}'", e.Message);
         Assert.Contains(expected, e.Message);
         Assert.Throws<UserException>(() => TrainingSetup.Complete(new RunConfig { Augment = text }));
@@ -56,9 +57,9 @@ public class AugmentationTextTests
     [Fact]
     public void Steps_that_do_not_fit_the_images_are_refused()
     {
-        var steps = Nn.Training.Augmentation.Parse("crop:4:reflect");
+        var steps = Augmentation.Parse("crop:4:reflect");
         Assert.Contains("larger than the padding", Assert.Throws<UserException>(() => InputPipeline.Of(steps, new ExampleShape(1, 4, 4), null)).Message);
-        Assert.Contains("1 or 3 channels", Assert.Throws<UserException>(() => InputPipeline.Of(Nn.Training.Augmentation.Parse("jitter:0.4"), new ExampleShape(2, 8, 8), null)).Message);
+        Assert.Contains("1 or 3 channels", Assert.Throws<UserException>(() => InputPipeline.Of(Augmentation.Parse("jitter:0.4"), new ExampleShape(2, 8, 8), null)).Message);
     }
 
     [Fact]
