@@ -13,6 +13,6 @@ internal static class MemoryAdvice
         var list = string.Join(
             ", ", classes.Select(c => $"{c.Key.ToString().ToLowerInvariant()} {OutOfDeviceMemoryException.Size(c.Value)}"));
         return $"The plan '{plan.Program.Name}' needs {OutOfDeviceMemoryException.Size(total)} (most: {list}); use a smaller " +
-               "--batch-size or a smaller model, or --precision bf16.";
+               "--batch-size or a smaller model, or --precision bf16, --recompute or --checkpoint auto.";
     }
 }

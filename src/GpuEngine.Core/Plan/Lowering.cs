@@ -8,8 +8,11 @@ public static class Lowering
     public static TensorProgram Apply(TensorProgram program, IPlanTarget target)
     {
         // A fused op that is going to be decomposed is widened as a whole, so that its parts are not rounded one by one.
-        program = program.Map(Traversal.Rewrite(
-            program.Roots, (node, inputs) => target.WidensBf16 || (node.Op is FusedOp && !target.HasKernel(node)) ? Widen(node, inputs) : null));
+        // Every node is renewed, so that those that stay keep their places in the order of execution.
+        program = program.Map(Traversal.Rewrite(program.Roots, (node, inputs) =>
+            node.Op is Leaf ? node.Outputs
+            : target.WidensBf16 || (node.Op is FusedOp && !target.HasKernel(node)) ? Widen(node, inputs)
+            : node.Op.Apply(inputs).Outputs));
         return program.Map(Traversal.Rewrite(program.Roots, (node, inputs) => Lower(node, inputs, target)));
     }
 
@@ -39,10 +42,9 @@ public static class Lowering
         return [.. outputs.Select(t => map.GetValueOrDefault(t, t))];
     }
 
-    private static IReadOnlyList<Tensor>? Widen(Node node, Tensor[] inputs)
+    private static IReadOnlyList<Tensor> Widen(Node node, Tensor[] inputs)
     {
         var moves = node.Op is ReshapeOp or DetachOp or PermuteOp or BroadcastToOp or SliceOp or PadOp or ConcatOp or PackOp or CastOp or IdentityOp;
-        if (node.Op is Leaf) return null;
         if (moves || (inputs.All(t => t.DType != DType.BF16) && node.Outputs.All(t => t.DType != DType.BF16))) return node.Op.Apply(inputs).Outputs;
         var op = node.Op is RandomUniformOp random ? random with { DType = DType.F32 } : node.Op;
         var wide = op.Apply([.. inputs.Select(t => t.DType == DType.BF16 ? F.Cast(t, DType.F32) : t)]).Outputs;

@@ -66,10 +66,9 @@ public sealed class TrainStep
         updates.Add(new(CorrectSum, CorrectSum.Value + correct));
         Program = new TensorProgram("train_step", outputs, updates);
         if (passes.FuseCrossEntropy) Follow(FuseCrossEntropy.Apply([.. Program.Roots]));
-        // Above the loss, the count of right answers and the running statistics is the forward part; all the rest is backward.
-        var buffers = model.Buffers.Select(b => b.Variable).ToHashSet();
-        IReadOnlySet<Node> forward = Traversal.Ancestors(
-            [Program.Outputs[0].Tensor, .. Program.Updates.Where(u => u.Variable == CorrectSum || buffers.Contains(u.Variable)).Select(u => u.Value)]).ToHashSet();
+        // Backward nodes are younger than the loss; all that is older is forward, also what is measured on the way.
+        var last = Traversal.Ancestors([Program.Outputs[0].Tensor])[^1].Id;
+        IReadOnlySet<Node> forward = Program.Nodes.Where(n => n.Id <= last).ToHashSet();
         if (passes.Checkpoint is { } segments) forward = Follow(CheckpointSegments.Apply(Program, forward, segments));
         if (passes.Recompute) Follow(RecomputeActivations.Apply(Program, forward));
     }

@@ -42,6 +42,23 @@ internal static class KernelSamples
         ],
     };
 
+    private static readonly OpSpec BatchNormApply = new("batch_norm_apply", "with statistics that are given")
+    {
+        Arguments = [new("input"), new("mean"), new("invstd"), new("weight", Optional: true), new("bias", Optional: true), new("residual", Optional: true)],
+        Attributes = [new("activation", "identity", ""), new("channels_last", false, ""), new("mask", false, "")],
+        Differentiable = false,
+        Build = call =>
+        {
+            var activation = call.Choice("activation", ("identity", null), ("relu", new Relu()), ("silu", (Activation?)new Silu()));
+            var (x, weight, residual) = (call["input"], call.Optional("weight"), call.Optional("residual"));
+            Tensor Statistic(string name) => F.Cast(call[name], x.DType == DType.F64 ? DType.F64 : DType.F32);
+            var op = new BatchNormApplyOp(weight is not null, activation, residual is not null, call.Flag("channels_last"), call.Flag("mask"));
+            var outputs = op.Apply([x, .. weight is null ? [] : new[] { weight, call["bias"] }, Statistic("mean"), Statistic("invstd"), .. residual is null ? [] : new[] { residual }]).Outputs;
+            return op.Mask ? [new("output", outputs[0]), new("mask", F.Cast(outputs[1], DType.F32))] : [new("output", outputs[0])];
+        },
+        Samples = [Applied([5, 12]), Applied([130, 16], "relu", affine: false), Applied([3, 5, 4, 4], "silu", residual: true), Applied([4, 5, 6, 24], "relu", true, true, true), Applied([2, 3, 16, 16], "relu", true, true)],
+    };
+
     private static readonly OpSpec CrossEntropy = OpCatalog.Find("cross_entropy") with
     {
         Samples =
@@ -302,7 +319,7 @@ internal static class KernelSamples
 
     private static readonly OpSpec[] Forward =
     [
-        BatchNorm, BiasAct, BiasActCounts, PRelu, SRelu, Maxout, CrossEntropy, CrossEntropyWithGradient, LayerNorm, GroupNorm, Averages, Responses, Softmax, LogSoftmax, Adam, Sgd, ClippedStep, OpCatalog.Find("sync_batch_norm_stats"), OpCatalog.Find("sync_batch_norm_sums"), Transpose, Unaligned,
+        BatchNorm, BatchNormApply, BiasAct, BiasActCounts, PRelu, SRelu, Maxout, CrossEntropy, CrossEntropyWithGradient, LayerNorm, GroupNorm, Averages, Responses, Softmax, LogSoftmax, Adam, Sgd, ClippedStep, OpCatalog.Find("sync_batch_norm_stats"), OpCatalog.Find("sync_batch_norm_sums"), Transpose, Unaligned,
         OpCatalog.Find("dropout") with { Samples = [new() { ["input"] = Sample.Normal(4099), Attributes = { ["p"] = 0.3, ["seed"] = 7 } }] },
         OpCatalog.Find("augment") with { Differentiable = false },
         OpCatalog.Find("clip_grad_norm") with { Samples = [new() { ["grad"] = Sample.Normal(70001), Attributes = { ["max_norm"] = 2.0 } }] },
@@ -369,6 +386,19 @@ internal static class KernelSamples
         sample["bias"] = Sample.Normal(channels);
         sample["running_mean"] = Sample.Normal(channels);
         sample["running_var"] = Sample.Uniform(0.5, 2, channels);
+        return sample;
+    }
+
+    private static OpSample Applied(int[] shape, string activation = "identity", bool residual = false, bool mask = false, bool channelsLast = false, bool affine = true)
+    {
+        var channels = channelsLast ? shape[^1] : shape[1];
+        var sample = new OpSample
+        {
+            ["input"] = Sample.Uniform(-2, 5, shape), ["mean"] = Sample.Normal(channels), ["invstd"] = Sample.Uniform(0.5, 2, channels),
+            Attributes = { ["activation"] = activation, ["channels_last"] = channelsLast, ["mask"] = mask },
+        };
+        if (affine) (sample["weight"], sample["bias"]) = (Sample.Normal(channels), Sample.Normal(channels));
+        if (residual) sample["residual"] = Sample.Normal(shape);
         return sample;
     }
 

@@ -98,6 +98,8 @@ public class ParameterListTests
                 _ => null,
             };
             var actual = (type.StartsWith("const ", StringComparison.Ordinal) ? "const " : "") + element + "*";
+            // Statistics that are given are read where batch_norm_apply writes them in evaluation.
+            if (node.Op is BatchNormApplyOp && parameters[i] is "float* mean" or "float* invstd") continue;
             Assert.True(expected is null || expected == actual, $"{context}: parameter {parameters[i]} is {actual}, but {expected} is passed");
         }
     }

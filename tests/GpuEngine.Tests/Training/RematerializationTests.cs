@@ -37,6 +37,20 @@ public sealed class RematerializationTests(DeviceUnderTest under) : IClassFixtur
     }
 
     [Theory]
+    [InlineData("resnet")]
+    [InlineData("mlp")]
+    public void Measuring_on_the_way_changes_neither_bits_nor_what_is_saved(string net)
+    {
+        using var cpu = new CpuDevice(2);
+        var passes = Recompute with { Checkpoint = 2 };
+        AssertSameBits(Train(cpu, net, Plain, measured: ByProducts.All), Train(cpu, net, passes, measured: ByProducts.All), "measured");
+        var (plain, measured) = (Step(net, passes).Program, Step(net, passes, measured: ByProducts.All).Program);
+        // Nothing is made again for the sake of a measurement, nor counted twice.
+        Assert.Equal(plain.Nodes.Count(n => n.Repeats > 0 && n.Op is BatchNormApplyOp), measured.Nodes.Count(n => n.Repeats > 0 && n.Op is BatchNormApplyOp));
+        Assert.All(measured.Nodes.Where(n => n.Repeats > 0), n => Assert.False(n.Op is BiasActOp { Counts: true } or BatchNormOp));
+    }
+
+    [Theory]
     [InlineData("resnet", DType.F32)]
     [InlineData("resnet", DType.BF16)]
     [InlineData("mlp", DType.F32)]
@@ -172,16 +186,16 @@ public sealed class RematerializationTests(DeviceUnderTest under) : IClassFixtur
         };
     }
 
-    private static TrainStep Step(string net, PassOptions passes, DType compute = DType.F32, bool last = false)
+    private static TrainStep Step(string net, PassOptions passes, DType compute = DType.F32, bool last = false, ByProducts measured = ByProducts.None)
     {
         var (module, input) = Build(net);
-        return new TrainStep(new ModelVariables(module), input, Losses.CrossEntropy, new Sgd(0.05, 0.9), new Clipping(1, null), compute, last, passes);
+        return new TrainStep(new ModelVariables(module), input, Losses.CrossEntropy, new Sgd(0.05, 0.9), new Clipping(1, null), compute, last, passes, byProducts: measured);
     }
 
     /// <summary>The bytes of every variable after some steps, by name, and the losses.</summary>
-    private static Dictionary<string, byte[]> Train(IDevice device, string net, PassOptions passes, DType compute = DType.F32)
+    private static Dictionary<string, byte[]> Train(IDevice device, string net, PassOptions passes, DType compute = DType.F32, ByProducts measured = ByProducts.None)
     {
-        var step = Step(net, passes, compute, device.Target.PrefersChannelsLast(compute));
+        var step = Step(net, passes, compute, device.Target.PrefersChannelsLast(compute), measured);
         using var store = device.CreateStore();
         using var run = device.Load(Planner.Plan(step.Program, device.Target), store);
         step.Model.Initialize(store, 1);

@@ -88,18 +88,19 @@ public sealed class Rematerialization
         if (node.Op is BatchNormOp { Training: true } norm && !node.Outputs.Skip(1).Take(2).Any(_dropped.Contains))
         {
             // The statistics are at hand; and the running ones must not advance twice.
-            var mask = norm.HasMask && _dropped.Contains(node.Outputs[^1]);
+            var mask = norm.HasMask && _dropped.Contains(node.Outputs[norm.MaskOutput]);
             var apply = (new BatchNormApplyOp(norm) with { Mask = mask }).Apply(
             [
                 .. inputs.Take(norm.FirstRunning), _map[node.Outputs[1]], _map[node.Outputs[2]], .. norm.Residual ? new[] { inputs[^1] } : [],
             ]);
             _forward.Add(apply);
             _again[node.Outputs[0]] = apply.Outputs[0];
-            if (mask) _again[node.Outputs[^1]] = apply.Outputs[1];
+            if (mask) _again[node.Outputs[norm.MaskOutput]] = apply.Outputs[1];
             return;
         }
 
-        var again = node.Op.Apply(inputs);
+        // What is counted on the way has been counted.
+        var again = (node.Op is BiasActOp { Counts: true } counting ? counting with { Counts = false } : node.Op).Apply(inputs);
         _forward.Add(again);
         for (var i = 0; i < again.Outputs.Count; i++) _again[node.Outputs[i]] = again.Outputs[i];
     }
