@@ -83,15 +83,15 @@ internal static class MemoryCommand
 
     private static JsonObject ToJson(
         RunConfig config, RunForecast forecast, List<(int Batch, RunForecast Forecast)> whatIf, IReadOnlyList<WhatIf> options, TorchEagerMemory torch) => new()
-    {
-        ["model"] = config.Model,
-        ["batch_size"] = config.BatchSize,
-        ["predicted_bytes"] = ByClass(forecast),
-        ["total_bytes"] = forecast.Total,
-        ["launches"] = forecast.Step.Launches,
-        ["timeline_activation_bytes"] = new JsonArray([.. forecast.Step.Timeline().Select(b => (JsonNode)JsonValue.Create(b))]),
-        ["what_if"] = new JsonArray([.. whatIf.Select(w => (JsonNode)new JsonObject { ["batch_size"] = w.Batch, ["predicted_bytes"] = ByClass(w.Forecast), ["total_bytes"] = w.Forecast.Total })]),
-        ["what_if_options"] = new JsonArray([.. options.Select(o => (JsonNode)new JsonObject
+        {
+            ["model"] = config.Model,
+            ["batch_size"] = config.BatchSize,
+            ["predicted_bytes"] = ByClass(forecast),
+            ["total_bytes"] = forecast.Total,
+            ["launches"] = forecast.Step.Launches,
+            ["timeline_activation_bytes"] = new JsonArray([.. forecast.Step.Timeline().Select(b => (JsonNode)JsonValue.Create(b))]),
+            ["what_if"] = new JsonArray([.. whatIf.Select(w => (JsonNode)new JsonObject { ["batch_size"] = w.Batch, ["predicted_bytes"] = ByClass(w.Forecast), ["total_bytes"] = w.Forecast.Total })]),
+            ["what_if_options"] = new JsonArray([.. options.Select(o => (JsonNode)new JsonObject
         {
             ["options"] = o.Options,
             ["predicted_bytes"] = ByClass(o.Forecast),
@@ -101,18 +101,18 @@ internal static class MemoryCommand
             ["extra_bytes_moved"] = o.ExtraBytes,
             ["extra_flops"] = o.ExtraFlops,
         })]),
-        ["torch_eager"] = new JsonObject
-        {
-            ["weights_bytes"] = torch.Weights,
-            ["gradients_bytes"] = torch.Gradients,
-            ["optimizer_bytes"] = torch.Optimizer,
-            ["inputs_bytes"] = torch.Inputs,
-            ["saved_bytes"] = torch.Saved,
-            ["transient_bytes"] = torch.Transient,
-            ["total_bytes"] = torch.Total,
-            ["share"] = (double)forecast.Total / torch.Total,
-        },
-    };
+            ["torch_eager"] = new JsonObject
+            {
+                ["weights_bytes"] = torch.Weights,
+                ["gradients_bytes"] = torch.Gradients,
+                ["optimizer_bytes"] = torch.Optimizer,
+                ["inputs_bytes"] = torch.Inputs,
+                ["saved_bytes"] = torch.Saved,
+                ["transient_bytes"] = torch.Transient,
+                ["total_bytes"] = torch.Total,
+                ["share"] = (double)forecast.Total / torch.Total,
+            },
+        };
 
     private static JsonObject ByClass(RunForecast forecast)
     {

@@ -52,7 +52,14 @@ public sealed class MemoryOptionTests(DeviceUnderTest under) : IClassFixture<Dev
     {
         var config = TrainingSetup.Complete(new RunConfig
         {
-            Model = "resnet50", Data = "synthetic:3x224x224:1000", Limit = 1024, BatchSize = 256, Optimizer = "sgd", Momentum = 0.9, Precision = precision, Validation = 0,
+            Model = "resnet50",
+            Data = "synthetic:3x224x224:1000",
+            Limit = 1024,
+            BatchSize = 256,
+            Optimizer = "sgd",
+            Momentum = 0.9,
+            Precision = precision,
+            Validation = 0,
         });
         var torch = MemoryForecasts.Torch(config).Total;
         using var cpu = new CpuDevice(1);
@@ -121,8 +128,17 @@ public sealed class MemoryOptionTests(DeviceUnderTest under) : IClassFixture<Dev
 
     private static RunConfig Config(string precision, bool recompute, string? checkpoint) => TrainingSetup.Complete(new RunConfig
     {
-        Model = "resnet20", Data = "synthetic:3x16x16:10", Limit = 64, BatchSize = 32, Optimizer = "sgd", Momentum = 0.9, Precision = precision, Validation = 0,
-        Recompute = recompute ? true : null, Checkpoint = checkpoint, Epochs = 1,
+        Model = "resnet20",
+        Data = "synthetic:3x16x16:10",
+        Limit = 64,
+        BatchSize = 32,
+        Optimizer = "sgd",
+        Momentum = 0.9,
+        Precision = precision,
+        Validation = 0,
+        Recompute = recompute ? true : null,
+        Checkpoint = checkpoint,
+        Epochs = 1,
     });
 
     private static void AssertForecastHolds(RunConfig config, IDevice device)
