@@ -394,7 +394,9 @@ internal static class KernelSamples
         var channels = channelsLast ? shape[^1] : shape[1];
         var sample = new OpSample
         {
-            ["input"] = Sample.Uniform(-2, 5, shape), ["mean"] = Sample.Normal(channels), ["invstd"] = Sample.Uniform(0.5, 2, channels),
+            ["input"] = Sample.Uniform(-2, 5, shape),
+            ["mean"] = Sample.Normal(channels),
+            ["invstd"] = Sample.Uniform(0.5, 2, channels),
             Attributes = { ["activation"] = activation, ["channels_last"] = channelsLast, ["mask"] = mask },
         };
         if (affine) (sample["weight"], sample["bias"]) = (Sample.Normal(channels), Sample.Normal(channels));
