@@ -157,7 +157,7 @@ internal static class TrainStepComparison
         var variables = new ModelVariables(c.Model(c.Example, c.Classes));
         var store = device.CreateStore();
         variables.Initialize(store, 1);
-        var evaluator = new Evaluator(device, store, variables, c.Example, c.Batch, Losses.CrossEntropy, c.Compute);
+        var evaluator = new Evaluator(device, store, variables, c.Example, c.Batch, Losses.CrossEntropy, new StepOptions { Compute = c.Compute });
         var images = new float[c.Batch * c.Example.Length];
         Philox.FillNormal(images, 1, 0, 0);
         evaluator.Executable.Write<float>(EvalStep.Input, images);

@@ -32,9 +32,14 @@ public static class EvaluationJob
         using var store = device.CreateStore();
         using (var file = SafetensorsFile.Open(path))
             CheckpointFile.LoadModel(file, variables, store);
-        using var evaluator = new Evaluator(
-            device, store, variables, data.Shape, config.BatchSize!.Value, Losses.CrossEntropy, TrainingSetup.ComputeOf(config),
-            TrainingSetup.PassesOf(config), TrainingSetup.PipelineOf(config, data), TestTimeAveraging.Parse(config.Tta));
+        var options = new StepOptions
+        {
+            Compute = TrainingSetup.ComputeOf(config),
+            Passes = TrainingSetup.PassesOf(config),
+            Pipeline = TrainingSetup.PipelineOf(config, data),
+            Averaging = TestTimeAveraging.Parse(config.Tta),
+        };
+        using var evaluator = new Evaluator(device, store, variables, data.Shape, config.BatchSize!.Value, Losses.CrossEntropy, options);
         return evaluator.Run(source);
     }
 
@@ -62,7 +67,8 @@ public static class EvaluationJob
         var variables = ModelOf(config, example, file);
         CheckpointFile.LoadModel(file, variables, store);
         var batch = Math.Max(1, Math.Min(config.BatchSize!.Value, shape[0]));
-        using var evaluator = new Evaluator(device, store, variables, example, batch, Losses.CrossEntropy, TrainingSetup.ComputeOf(config));
+        var options = new StepOptions { Compute = TrainingSetup.ComputeOf(config), Passes = TrainingSetup.PassesOf(config) };
+        using var evaluator = new Evaluator(device, store, variables, example, batch, Losses.CrossEntropy, options);
         var logits = evaluator.Logits(values);
         return new SafetensorsWriter().Add<float>("output", SafetensorsDtype.F32, [shape[0], logits.Length / Math.Max(1, shape[0])], logits);
     }

@@ -20,11 +20,16 @@ public static class MemoryForecasts
         var variables = new ModelVariables(TrainingSetup.BuildModel(config, example, classes));
         Shape input = [config.BatchSize!.Value, example.Channels, example.Height, example.Width];
         var loss = TrainingSetup.Loss(config);
-        var (compute, passes) = (TrainingSetup.ComputeOf(config), TrainingSetup.PassesOf(config));
-        var last = target.PrefersChannelsLast(compute);
-        var pipeline = TrainingSetup.PipelineOf(config, example);
-        var step = new TrainStep(variables, input, loss, TrainingSetup.BuildOptimizer(config), TrainingSetup.ClippingOf(config), compute, last, passes, pipeline);
-        var evaluation = new EvalStep(variables, input, loss, compute, last, passes, pipeline);
+        var options = new StepOptions
+        {
+            Clipping = TrainingSetup.ClippingOf(config),
+            Compute = TrainingSetup.ComputeOf(config),
+            ChannelsLast = target.PrefersChannelsLast(TrainingSetup.ComputeOf(config)),
+            Passes = TrainingSetup.PassesOf(config),
+            Pipeline = TrainingSetup.PipelineOf(config, example),
+        };
+        var step = new TrainStep(variables, input, loss, TrainingSetup.BuildOptimizer(config), options);
+        var evaluation = new EvalStep(variables, input, loss, options);
         TensorProgram[] programs = [step.Program, .. evaluation.Programs.Reverse()];
         ExecutionPlan[] plans = [.. programs.Select(p => Planner.Plan(p, target))];
         return new RunForecast(new MemoryForecast(plans[0], target.Alignment), ScratchPool.BytesTogether(plans, target.Alignment));

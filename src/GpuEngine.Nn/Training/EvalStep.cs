@@ -12,23 +12,16 @@ public sealed class EvalStep
     /// <param name="model">The model's variables.</param>
     /// <param name="inputShape">[N, C, H, W].</param>
     /// <param name="loss">What is summed.</param>
-    /// <param name="compute">The dtype between layers.</param>
-    /// <param name="channelsLast">Whether images lie with their channels last between convolutions.</param>
-    /// <param name="passes">The rewrites that the step goes through; null takes <see cref="PassOptions.Default"/>.</param>
-    /// <param name="pipeline">What becomes of a batch before the model sees it; null leaves it as it is.</param>
-    /// <param name="averaging">Views of each image whose probabilities are averaged; <see cref="Logits"/> are then the logarithms of the averages.</param>
-    public EvalStep(
-        ModelVariables model, Shape inputShape, LossFunction loss, DType compute = DType.F32, bool channelsLast = false,
-        PassOptions? passes = null, InputPipeline? pipeline = null, TestTimeAveraging? averaging = null)
+    /// <param name="options">What else; null takes <see cref="StepOptions.Default"/>.</param>
+    public EvalStep(ModelVariables model, Shape inputShape, LossFunction loss, StepOptions? options = null)
     {
-        passes ??= PassOptions.Default;
-        pipeline ??= InputPipeline.None;
+        options ??= StepOptions.Default;
+        var (compute, passes, pipeline) = (options.Compute, options.Passes, options.Pipeline);
         var input = F.Input(Input, pipeline.DType, inputShape);
         var target = F.Input(Target, DType.I32, [inputShape[0]]);
         var trace = model.NewTrace(false, compute);
-        var views = (averaging ?? TestTimeAveraging.None).Views;
         var logits = TestTimeAveraging.Average(
-            [.. views.Select(view => F.Cast(model.Model.Forward(pipeline.Evaluation(input, view, compute), trace), DType.F32))]);
+            [.. options.Averaging.Views.Select(view => F.Cast(model.Model.Forward(pipeline.Evaluation(input, view, compute), trace), DType.F32))]);
         Tensor[] roots = [logits, loss.Sum(logits, target), TrainStep.Correct(logits, target)];
         if (passes.FoldBatchNorms)
         {
@@ -36,7 +29,7 @@ public sealed class EvalStep
             roots = [.. roots.Select(r => folded[r])];
         }
 
-        var fused = Fusions.Apply(roots, channelsLast, passes);
+        var fused = Fusions.Apply(roots, options.ChannelsLast, passes);
         (Preparation, Program) = HoistConstants.Apply(new TensorProgram(
             "eval_step", [new(Logits, fused[roots[0]]), new(LossSum, fused[roots[1]]), new(Correct, fused[roots[2]])]));
     }

@@ -15,15 +15,22 @@ public sealed class Evaluator : IDisposable
     private readonly int[] _labels;
     private readonly InputPipeline _pipeline;
 
+    /// <param name="device">Where to run; it also says how images lie.</param>
+    /// <param name="store">The variables' values.</param>
+    /// <param name="model">The model's variables.</param>
+    /// <param name="example">Shape of one image.</param>
+    /// <param name="batchSize">Images of a batch.</param>
+    /// <param name="loss">What is summed.</param>
+    /// <param name="options">What else; null takes <see cref="StepOptions.Default"/>.</param>
     public Evaluator(
-        IDevice device, IVariableStore store, ModelVariables model, ExampleShape example, int batchSize, LossFunction loss, DType compute = DType.F32,
-        PassOptions? passes = null, InputPipeline? pipeline = null, TestTimeAveraging? averaging = null)
+        IDevice device, IVariableStore store, ModelVariables model, ExampleShape example, int batchSize, LossFunction loss, StepOptions? options = null)
     {
         (_batchSize, _length) = (batchSize, example.Length);
         _labels = new int[batchSize];
-        _pipeline = pipeline ?? InputPipeline.None;
+        options ??= StepOptions.Default;
+        _pipeline = options.Pipeline;
         Shape input = [batchSize, example.Channels, example.Height, example.Width];
-        var step = new EvalStep(model, input, loss, compute, device.Target.PrefersChannelsLast(compute), passes, _pipeline, averaging);
+        var step = new EvalStep(model, input, loss, options with { ChannelsLast = device.Target.PrefersChannelsLast(options.Compute) });
         _executable = device.Load(Planner.Plan(step.Program, device.Target), store);
         if (step.Preparation is { } preparation) _preparation = device.Load(Planner.Plan(preparation, device.Target), store);
         // For variables that have their values already; whoever evaluates after they changed prepares again.

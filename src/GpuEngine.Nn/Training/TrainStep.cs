@@ -23,21 +23,14 @@ public sealed class TrainStep
     /// <param name="inputShape">[N, C, H, W].</param>
     /// <param name="loss">What is minimised.</param>
     /// <param name="optimizer">How.</param>
-    /// <param name="clipping">Limits of the gradient.</param>
-    /// <param name="compute">The dtype between layers.</param>
-    /// <param name="channelsLast">Whether images lie with their channels last between convolutions.</param>
-    /// <param name="passes">The rewrites that the step goes through; null takes <see cref="PassOptions.Default"/>.</param>
-    /// <param name="pipeline">What becomes of a batch before the model sees it; null leaves it as it is.</param>
-    /// <param name="byProducts">What the step is to leave beside the loss; see <see cref="Measurements"/>.</param>
+    /// <param name="options">What else; null takes <see cref="StepOptions.Default"/>.</param>
     /// <exception cref="ShapeException">The model does not take the input, or gives no logits.</exception>
     /// <exception cref="UserException">The model cannot be cut into that many segments.</exception>
-    public TrainStep(
-        ModelVariables model, Shape inputShape, LossFunction loss, Optimizer optimizer, Clipping clipping, DType compute = DType.F32,
-        bool channelsLast = false, PassOptions? passes = null, InputPipeline? pipeline = null, ByProducts byProducts = ByProducts.None)
+    public TrainStep(ModelVariables model, Shape inputShape, LossFunction loss, Optimizer optimizer, StepOptions? options = null)
     {
         Model = model;
-        passes ??= PassOptions.Default;
-        pipeline ??= InputPipeline.None;
+        options ??= StepOptions.Default;
+        var (compute, passes, pipeline) = (options.Compute, options.Passes, options.Pipeline);
         var input = F.Input(Input, pipeline.DType, inputShape);
         var target = F.Input(Target, DType.I32, [inputShape[0]]);
         var lr = F.Input(LearningRate, DType.F64, Shape.Scalar);
@@ -50,16 +43,16 @@ public sealed class TrainStep
         var lossTensor = loss.Mean(logits, target);
         var correct = Correct(logits, target);
 
-        var fused = Fusions.Apply([lossTensor, correct, .. trace.Updates.Values], channelsLast, passes);
-        var (measured, layers) = LayerByProducts.Ask([.. fused.Values.Distinct()], byProducts);
+        var fused = Fusions.Apply([lossTensor, correct, .. trace.Updates.Values], options.ChannelsLast, passes);
+        var (measured, layers) = LayerByProducts.Ask([.. fused.Values.Distinct()], options.ByProducts);
         (lossTensor, correct) = (measured[fused[lossTensor]], measured[fused[correct]]);
         var updates = new List<VariableUpdate>(model.Updates(trace).Select(u => u with { Value = measured[fused[u.Value]] }));
-        Measurements = new StepMeasurements(byProducts, layers, model);
+        Measurements = new StepMeasurements(options.ByProducts, layers, model);
         List<NamedTensor> outputs = [new(Loss, lossTensor), .. Measurements.LayerOutputs];
 
         Gradients = model.GradientsOf(lossTensor, trace);
-        var gradients = PackByGroup(clipping.Value);
-        updates.AddRange(OptimizerStep(optimizer, gradients, lr, clipping.Norm, outputs));
+        var gradients = PackByGroup(options.Clipping.Value);
+        updates.AddRange(OptimizerStep(optimizer, gradients, lr, options.Clipping.Norm, outputs));
         updates.Add(new(Step, Step.Value + F.Literal(Shape.Scalar, DType.I64, 1)));
         updates.Add(new(Generator, Generator.Value + F.Literal([2], DType.I64, 0, 1)));
         updates.Add(new(LossSum, LossSum.Value + F.Cast(lossTensor, DType.F64)));

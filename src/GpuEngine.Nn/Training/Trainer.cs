@@ -20,6 +20,7 @@ public sealed class Trainer : IDisposable
     private readonly Optimizer _optimizer;
     private readonly IDevice _device;
     private TrainStep? _step;
+    private StepOptions _stepOptions = StepOptions.Default;
     private IVariableStore? _store;
     private IExecutable? _executable;
     private IExecutable? _copies;
@@ -70,14 +71,21 @@ public sealed class Trainer : IDisposable
         _schedule = LearningRateSchedule.Parse(Options.Schedule, _loader.BatchesPerEpoch * Options.Epochs, _loader.BatchesPerEpoch);
         var variables = new ModelVariables(_model);
         Shape input = [size, data.Shape.Channels, data.Shape.Height, data.Shape.Width];
-        _step = new TrainStep(
-            variables, input, _loss, _optimizer, Options.Clipping, Options.Compute, _device.Target.PrefersChannelsLast(Options.Compute), Options.Passes, _pipeline,
-            Options.ByProducts);
+        _stepOptions = new StepOptions
+        {
+            Clipping = Options.Clipping,
+            Compute = Options.Compute,
+            ChannelsLast = _device.Target.PrefersChannelsLast(Options.Compute),
+            Passes = Options.Passes,
+            Pipeline = _pipeline,
+            ByProducts = Options.ByProducts,
+        };
+        _step = new TrainStep(variables, input, _loss, _optimizer, _stepOptions);
         if (_step.Classes < data.Classes.Count)
             throw new UserException($"The data set '{data.Name}' has {data.Classes.Count} classes, but the model gives {_step.Classes} outputs; make the model at least as wide.");
         _store = _device.CreateStore();
         _executable = _device.Load(Planner.Plan(_step.Program, _device.Target), _store);
-        _evaluator = new Evaluator(_device, _store, variables, data.Shape, size, _loss, Options.Compute, Options.Passes, _pipeline);
+        _evaluator = new Evaluator(_device, _store, variables, data.Shape, size, _loss, _stepOptions);
         if (variables.CopyProgram() is { } copies) _copies = _device.Load(Planner.Plan(copies, _device.Target), _store);
         variables.Initialize(_store, Options.Seed);
         WhiteningInitialization.Run(_store, variables, data.Train);
@@ -136,7 +144,7 @@ public sealed class Trainer : IDisposable
     /// <summary>The same with the probabilities of several views of each image averaged.</summary>
     public EvaluationResult Evaluate(IExampleSource source, TestTimeAveraging averaging)
     {
-        using var evaluator = new Evaluator(_device, Store, Step.Model, source.Shape, Options.BatchSize, _loss, Options.Compute, Options.Passes, _pipeline, averaging);
+        using var evaluator = new Evaluator(_device, Store, Step.Model, source.Shape, Options.BatchSize, _loss, _stepOptions with { Averaging = averaging });
         return evaluator.Run(source);
     }
 

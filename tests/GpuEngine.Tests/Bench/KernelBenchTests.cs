@@ -1,6 +1,5 @@
 using System.Diagnostics;
 using System.Text.Json;
-using GpuEngine.Tests.CommandLine;
 using GpuEngine.Tests.Cuda;
 using Xunit;
 

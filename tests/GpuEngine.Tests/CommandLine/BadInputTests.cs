@@ -19,7 +19,7 @@ public class BadInputTests
     public void An_unknown_name_comes_with_the_nearest_valid_one(string option, string given, string nearest)
     {
         using var folder = new TemporaryFolder();
-        Gpuengine.Run(folder.Path, ["train", option, given, "--limit", "256", "--epochs", "1"]).IsUserError($"'{given}'", $"'{nearest}'");
+        Gpuengine.Run(folder.Folder, ["train", option, given, "--limit", "256", "--epochs", "1"]).IsUserError($"'{given}'", $"'{nearest}'");
     }
 
     [Theory]
@@ -41,10 +41,10 @@ public class BadInputTests
     public void A_value_out_of_range_names_the_option_and_the_value(string option, string value)
     {
         using var folder = new TemporaryFolder();
-        var result = Gpuengine.Run(folder.Path, ["train", option, value]);
+        var result = Gpuengine.Run(folder.Folder, ["train", option, value]);
         result.IsUserError(value);
         Assert.Contains(option.TrimStart('-').Split('-')[0], result.Error.Replace("learning rate", "lr", StringComparison.Ordinal));
-        Assert.Empty(Directory.GetFileSystemEntries(folder.Path));
+        Assert.Empty(Directory.GetFileSystemEntries(folder.Folder));
     }
 
     [Theory]
@@ -61,7 +61,7 @@ public class BadInputTests
     public void A_missing_data_file_names_the_files_and_what_to_do()
     {
         using var folder = new TemporaryFolder();
-        Gpuengine.Run(folder.Path, ["train", "--data", "mnist", "--data-dir", folder.Path]).IsUserError("train-images-idx3-ubyte", "download-data");
+        Gpuengine.Run(folder.Folder, ["train", "--data", "mnist", "--data-dir", folder.Folder]).IsUserError("train-images-idx3-ubyte", "download-data");
     }
 
     [Fact]
@@ -69,7 +69,7 @@ public class BadInputTests
     {
         using var folder = new TemporaryFolder();
         File.WriteAllText(folder["c.json"], "{\"epoch\": 3}");
-        Gpuengine.Run(folder.Path, ["train", "--config", "c.json"]).IsUserError("'epoch'", "'epochs'", "c.json");
+        Gpuengine.Run(folder.Folder, ["train", "--config", "c.json"]).IsUserError("'epoch'", "'epochs'", "c.json");
     }
 
     [Fact]
@@ -78,7 +78,7 @@ public class BadInputTests
         using var folder = new TemporaryFolder();
         TinyJob.Run(TinyJob.Config with { Epochs = 1 }, folder["run"]);
         var before = TinyJob.LastCheckpoint(folder["run"]);
-        Gpuengine.Run(folder.Path, ["train", "--out", "run"]).IsUserError("--resume");
+        Gpuengine.Run(folder.Folder, ["train", "--out", "run"]).IsUserError("--resume");
         Assert.Equal(before, TinyJob.LastCheckpoint(folder["run"]));
     }
 
@@ -86,7 +86,7 @@ public class BadInputTests
     public void Resuming_what_is_no_run_says_so()
     {
         using var folder = new TemporaryFolder();
-        Gpuengine.Run(folder.Path, ["train", "--out", "nothing", "--resume"]).IsUserError("nothing", "config.json");
+        Gpuengine.Run(folder.Folder, ["train", "--out", "nothing", "--resume"]).IsUserError("nothing", "config.json");
     }
 
     [Fact]
@@ -94,7 +94,7 @@ public class BadInputTests
     {
         using var folder = new TemporaryFolder();
         File.WriteAllText(folder["file"], "");
-        Gpuengine.Run(folder.Path, ["train", "--limit", "256", "--epochs", "1", "--out", folder["file/run"]]).IsUserError("file");
+        Gpuengine.Run(folder.Folder, ["train", "--limit", "256", "--epochs", "1", "--out", folder["file/run"]]).IsUserError("file");
     }
 
     [Fact]
@@ -102,7 +102,7 @@ public class BadInputTests
     {
         using var folder = new TemporaryFolder();
         // 8x8 images are too small for the second 5x5 convolution of LeNet-5.
-        Gpuengine.Run(folder.Path, ["train", "--model", "lenet5", "--data", "synthetic:1x8x8:4", "--limit", "256"]).IsUserError("conv2", "5, 5]", "[128, 6, 2, 2]");
+        Gpuengine.Run(folder.Folder, ["train", "--model", "lenet5", "--data", "synthetic:1x8x8:4", "--limit", "256"]).IsUserError("conv2", "5, 5]", "[128, 6, 2, 2]");
     }
 
     [Fact]
@@ -110,7 +110,7 @@ public class BadInputTests
     {
         using var folder = new TemporaryFolder();
         new SafetensorsWriter().Add<float>("input", SafetensorsDtype.F32, [2, 3], new float[6]).Save(folder["in.safetensors"]);
-        Gpuengine.Run(folder.Path, ["op", "linear", "--in", "in.safetensors", "--out", "out.safetensors"]).IsUserError("'weight'", "linear");
+        Gpuengine.Run(folder.Folder, ["op", "linear", "--in", "in.safetensors", "--out", "out.safetensors"]).IsUserError("'weight'", "linear");
         Assert.False(File.Exists(folder["out.safetensors"]));
     }
 
@@ -120,10 +120,10 @@ public class BadInputTests
         using var folder = new TemporaryFolder();
         new SafetensorsWriter().Add<float>("input", SafetensorsDtype.F32, [2, 3], new float[6]).Save(folder["in.safetensors"]);
         string[] files = ["--in", "in.safetensors", "--out", "out.safetensors"];
-        Gpuengine.Run(folder.Path, ["op", "rleu", .. files]).IsUserError("'relu'");
-        Gpuengine.Run(folder.Path, ["op", "softmax", .. files, "--attr", "dimm=1"]).IsUserError("'dimm'", "'dim'");
-        Gpuengine.Run(folder.Path, ["op", "softmax", .. files, "--attr", "dim=7"]).IsUserError("7", "[2, 3]");
-        Gpuengine.Run(folder.Path, ["op", "relu", .. files, "--grad"]).IsUserError("grad_output");
-        Gpuengine.Run(folder.Path, ["op", "relu", "--in", "none.safetensors", "--out", "out.safetensors"]).IsUserError("none.safetensors");
+        Gpuengine.Run(folder.Folder, ["op", "rleu", .. files]).IsUserError("'relu'");
+        Gpuengine.Run(folder.Folder, ["op", "softmax", .. files, "--attr", "dimm=1"]).IsUserError("'dimm'", "'dim'");
+        Gpuengine.Run(folder.Folder, ["op", "softmax", .. files, "--attr", "dim=7"]).IsUserError("7", "[2, 3]");
+        Gpuengine.Run(folder.Folder, ["op", "relu", .. files, "--grad"]).IsUserError("grad_output");
+        Gpuengine.Run(folder.Folder, ["op", "relu", "--in", "none.safetensors", "--out", "out.safetensors"]).IsUserError("none.safetensors");
     }
 }

@@ -12,7 +12,7 @@ public class CommandTests
     {
         using var folder = new TemporaryFolder();
         string[] model = ["--depth", "2", "--width", "32", "--limit", "640", "--batch-size", "64"];
-        var train = Gpuengine.Run(folder.Path, ["train", .. model, "--epochs", "2", "--out", "run"]);
+        var train = Gpuengine.Run(folder.Folder, ["train", .. model, "--epochs", "2", "--out", "run"]);
         Assert.True(train.ExitCode == 0, train.Error);
         Assert.Contains("test error", train.Output);
         Assert.Contains("report.html", train.Output);
@@ -25,17 +25,17 @@ public class CommandTests
         string[] fields = ["epoch", "step", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "images_per_second", "seconds", "lr", "peak_bytes"];
         Assert.Equal(fields, metrics[0].EnumerateObject().Select(p => p.Name));
 
-        var memory = Gpuengine.Run(folder.Path, ["memory", .. model, "--json", "-"]);
+        var memory = Gpuengine.Run(folder.Folder, ["memory", .. model, "--json", "-"]);
         Assert.True(memory.ExitCode == 0, memory.Error);
         Assert.Equal(metrics[1].GetProperty("peak_bytes").GetInt64(), JsonDocument.Parse(memory.Output).RootElement.GetProperty("total_bytes").GetInt64());
 
-        var eval = Gpuengine.Run(folder.Path, ["eval", "--run", "run", "--json"]);
+        var eval = Gpuengine.Run(folder.Folder, ["eval", "--run", "run", "--json"]);
         Assert.True(eval.ExitCode == 0, eval.Error);
         var error = JsonDocument.Parse(eval.Output).RootElement.GetProperty("error").GetDouble();
         Assert.Contains($"test error {error:P2}", train.Output);
 
         var checkpoint = Directory.GetFiles(folder["run/checkpoints"]).Order(StringComparer.Ordinal).Last();
-        var weights = Gpuengine.Run(folder.Path, ["eval", "--weights", checkpoint, .. model, "--data", "shapeset", "--json"]);
+        var weights = Gpuengine.Run(folder.Folder, ["eval", "--weights", checkpoint, .. model, "--data", "shapeset", "--json"]);
         Assert.Equal(eval.Output, weights.Output);
     }
 
@@ -46,7 +46,7 @@ public class CommandTests
         float[] x = [-2, -0.5f, 0, 0.5f, 2, 3];
         float[] g = [1, 2, 3, 4, 5, 6];
         new SafetensorsWriter().Add<float>("input", SafetensorsDtype.F32, [2, 3], x).Add<float>("grad_output", SafetensorsDtype.F32, [2, 3], g).Save(folder["in"]);
-        var run = Gpuengine.Run(folder.Path, ["op", "relu", "--in", "in", "--out", "out", "--grad"]);
+        var run = Gpuengine.Run(folder.Folder, ["op", "relu", "--in", "in", "--out", "out", "--grad"]);
         Assert.True(run.ExitCode == 0, run.Error);
         using var result = SafetensorsFile.Open(folder["out"]);
         Assert.Equal([0, 0, 0, 0.5f, 2, 3], result.Read<float>("output"));
@@ -60,7 +60,7 @@ public class CommandTests
     {
         using var folder = new TemporaryFolder();
         new SafetensorsWriter().Add<float>("input", SafetensorsDtype.F32, [4], new float[] { 1, 2, 3, 4 }).Save(folder["in"]);
-        var run = Gpuengine.Run(folder.Path, ["op", "softmax", "--in", "in", "--out", "out", "--attr", "dim=0", "--dtype", dtype]);
+        var run = Gpuengine.Run(folder.Folder, ["op", "softmax", "--in", "in", "--out", "out", "--attr", "dim=0", "--dtype", dtype]);
         Assert.True(run.ExitCode == 0, run.Error);
         using var result = SafetensorsFile.Open(folder["out"]);
         Assert.Equal(expected, result.Tensors["output"].Dtype);

@@ -13,7 +13,7 @@ public class CompareTests
         using var folder = new TemporaryFolder();
         Make(folder["a/plain"], "plain20", 0.1, 0.5, 0.4);
         Make(folder["b/plain"], "plain56", 0.1, 0.7, 0.8, 0.75);
-        var run = Gpuengine.Run(folder.Path, ["compare", "a/plain", "b/plain", "--out", "page.html", "--json", "-"]);
+        var run = Gpuengine.Run(folder.Folder, ["compare", "a/plain", "b/plain", "--out", "page.html", "--json", "-"]);
         Assert.True(run.ExitCode == 0, run.Error);
         var json = JsonNode.Parse(run.Output)!;
         // The rate is the same in both, the folder is no option.
@@ -29,7 +29,7 @@ public class CompareTests
         Assert.Equal(8, page.Split("<polyline").Length - 1);
         Assert.Contains("plain56", page);
 
-        var table = Gpuengine.Run(folder.Path, ["compare", "a/plain", "b/plain"]);
+        var table = Gpuengine.Run(folder.Folder, ["compare", "a/plain", "b/plain"]);
         Assert.Contains("40.00", table.Output);
     }
 
@@ -39,9 +39,9 @@ public class CompareTests
         using var folder = new TemporaryFolder();
         Make(folder["a"], "plain20", 0.1, 0.5);
         Make(folder["empty"], "plain20", 0.1);
-        Gpuengine.Run(folder.Path, ["compare", "a"]).IsUserError("two or more");
-        Gpuengine.Run(folder.Path, ["compare", "a", "nowhere"]).IsUserError("There is no run in nowhere");
-        Gpuengine.Run(folder.Path, ["compare", "a", "empty"]).IsUserError("empty", "has not finished an epoch");
+        Gpuengine.Run(folder.Folder, ["compare", "a"]).IsUserError("two or more");
+        Gpuengine.Run(folder.Folder, ["compare", "a", "nowhere"]).IsUserError("There is no run in nowhere");
+        Gpuengine.Run(folder.Folder, ["compare", "a", "empty"]).IsUserError("empty", "has not finished an epoch");
     }
 
     private static void Make(string path, string model, double lr, params double[] errors)

@@ -45,19 +45,19 @@ public class KernelsCommandTests
         CudaUnderTest.RequireSimulator();
         Assert.SkipWhen(KernelSources.Folder is null, "Kernels are edited in a repository.");
         using var folder = new TemporaryFolder();
-        Copy(KernelSources.Folder!, folder.Path);
+        Copy(KernelSources.Folder!, folder.Folder);
         string[] check = ["kernels", "check", "transpose", "--device", "sim", "--dtype", "f32", "--seeds", "2"];
-        var right = Run(folder.Path, check);
+        var right = Run(folder.Folder, check);
         Assert.True(right.ExitCode == 0, right.Output + right.Error);
         Assert.Contains("1 of 1 op and dtype pairs", right.Output);
         Assert.Contains("no race", right.Output);
 
         // Without the barrier a tile is read while others still write it.
-        var file = Path.Combine(folder.Path, "transpose.cu");
+        var file = Path.Combine(folder.Folder, "transpose.cu");
         var text = File.ReadAllText(file);
         Assert.Contains("__syncthreads();", text);
         File.WriteAllText(file, text.Replace("__syncthreads();", "", StringComparison.Ordinal));
-        var wrong = Run(folder.Path, check);
+        var wrong = Run(folder.Folder, check);
         Assert.True(wrong.ExitCode == 1, wrong.Output + wrong.Error);
         Assert.Contains("FAIL permute", wrong.Output);
         Assert.Contains("transpose.cu", wrong.Output);

@@ -53,7 +53,7 @@ public sealed class ByProductTests(DeviceUnderTest under) : IClassFixture<Device
         {
             // One step of gradient descent at rate 1 subtracts the gradient, or what clipping at a limit far above leaves of it: all.
             var model = Model(NormKind.Batch, false);
-            var step = new TrainStep(model, [Batch, 1, 4, 4], Losses.CrossEntropy, new Sgd(1), new Clipping(clip ? 1e6 : null, null), byProducts: ByProducts.GradientNorms);
+            var step = new TrainStep(model, [Batch, 1, 4, 4], Losses.CrossEntropy, new Sgd(1), new StepOptions { Clipping = new(clip ? 1e6 : null, null), ByProducts = ByProducts.GradientNorms });
             Assert.Empty(step.Measurements.Layers);
             using var run = new Evaluation(cpu, step.Program);
             model.Initialize(run.Variables, 3);
@@ -139,7 +139,7 @@ public sealed class ByProductTests(DeviceUnderTest under) : IClassFixture<Device
             using var checks = new SimulatorChecks("traffic");
             using var device = DeviceUnderTest.Open();
             var model = new ModelVariables(Mlp.Create(64, Classes, new MlpOptions { Depth = 2, Width = 64 }));
-            var step = new TrainStep(model, [256, 1, 8, 8], Losses.CrossEntropy, new AdamW(), new Clipping(1, null), byProducts: asked);
+            var step = new TrainStep(model, [256, 1, 8, 8], Losses.CrossEntropy, new AdamW(), new StepOptions { Clipping = new(1, null), ByProducts = asked });
             using var run = new Evaluation(device, step.Program);
             model.Initialize(run.Variables, 3);
             run.Run();
@@ -161,7 +161,7 @@ public sealed class ByProductTests(DeviceUnderTest under) : IClassFixture<Device
         IDevice device, NormKind norm, bool residual, bool clip, ByProducts asked, bool poisoned = false)
     {
         var model = Model(norm, residual);
-        var step = new TrainStep(model, [Batch, 1, 4, 4], Losses.CrossEntropy, new Sgd(0.1, 0.9), new Clipping(clip ? 0.1 : null, null), byProducts: asked);
+        var step = new TrainStep(model, [Batch, 1, 4, 4], Losses.CrossEntropy, new Sgd(0.1, 0.9), new StepOptions { Clipping = new(clip ? 0.1 : null, null), ByProducts = asked });
         using var run = new Evaluation(device, step.Program);
         model.Initialize(run.Variables, 3);
         Feed(run, poisoned);

@@ -72,7 +72,7 @@ public sealed class ChannelsLastTests(DeviceUnderTest under) : IClassFixture<Dev
             new LocalResponseNorm(5, 1e-4, 0.75, 2), new Nn.Layers.MaxPool2d(2), new Dropout(0.3), new Flatten(), new Linear(16 * 3 * 3, 10));
 
     private static TrainStep Step(Sequential net, DType compute, bool last) =>
-        new(new ModelVariables(net), [Batch, 3, 16, 16], Nn.Training.Losses.CrossEntropy, new Sgd(0.05, 0.9), new Clipping(null, null), compute, last);
+        new(new ModelVariables(net), [Batch, 3, 16, 16], Nn.Training.Losses.CrossEntropy, new Sgd(0.05, 0.9), new StepOptions { Compute = compute, ChannelsLast = last });
 
     private static double[] Losses(IDevice device, string net, DType compute, bool last)
     {

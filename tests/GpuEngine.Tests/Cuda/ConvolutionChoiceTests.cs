@@ -26,7 +26,7 @@ public sealed class ConvolutionChoiceTests : IDisposable
     public void What_was_measured_once_is_kept_for_the_next_process()
     {
         var first = Ways(measures: true);
-        var files = Directory.GetFiles(_folder.Path, "choice-*.txt");
+        var files = Directory.GetFiles(_folder.Folder, "choice-*.txt");
         // Forward and the two gradients.
         Assert.Equal(3, files.Length);
         var texts = files.ToDictionary(f => f, File.ReadAllText);
@@ -36,7 +36,7 @@ public sealed class ConvolutionChoiceTests : IDisposable
         foreach (var (file, text) in texts)
         {
             var lines = text.Split('\n', StringSplitOptions.RemoveEmptyEntries);
-            var cache = new AlgorithmCache(_folder.Path);
+            var cache = new AlgorithmCache(_folder.Folder);
             cache.Remove(lines[0]);
             Assert.Equal("direct", cache.Publish(lines[0], "direct", "by hand"));
         }
@@ -49,10 +49,10 @@ public sealed class ConvolutionChoiceTests : IDisposable
     public void A_choice_that_nobody_offers_any_more_is_measured_anew()
     {
         Ways(measures: true);
-        foreach (var file in Directory.GetFiles(_folder.Path, "choice-*.txt"))
+        foreach (var file in Directory.GetFiles(_folder.Folder, "choice-*.txt"))
         {
             var key = File.ReadLines(file).First();
-            var cache = new AlgorithmCache(_folder.Path);
+            var cache = new AlgorithmCache(_folder.Folder);
             cache.Remove(key);
             cache.Publish(key, "cudnn 99 math 0", "");
         }
@@ -63,23 +63,23 @@ public sealed class ConvolutionChoiceTests : IDisposable
     [Fact]
     public void A_damaged_file_is_a_miss_and_the_first_whole_one_stays()
     {
-        var cache = new AlgorithmCache(_folder.Path);
+        var cache = new AlgorithmCache(_folder.Folder);
         Assert.Null(cache.Find("problem"));
         Assert.Equal("a", cache.Publish("problem", "a", "1 ms a"));
         Assert.Equal("a", cache.Find("problem"));
         // Another process measured at the same time and came to another result: the first holds.
-        Assert.Equal("a", new AlgorithmCache(_folder.Path).Publish("problem", "b", "1 ms b"));
+        Assert.Equal("a", new AlgorithmCache(_folder.Folder).Publish("problem", "b", "1 ms b"));
         var file = cache.PathOf("problem");
         foreach (var damaged in new[] { "", "problem\nb\n", File.ReadAllText(file).Replace("\na\n", "\nb\n"), "other\n" + File.ReadAllText(file) })
         {
             File.WriteAllText(file, damaged);
-            Assert.Null(new AlgorithmCache(_folder.Path).Find("problem"));
+            Assert.Null(new AlgorithmCache(_folder.Folder).Find("problem"));
         }
 
-        Assert.Equal("c", new AlgorithmCache(_folder.Path).Publish("problem", "c", ""));
-        Assert.Equal("c", new AlgorithmCache(_folder.Path).Find("problem"));
+        Assert.Equal("c", new AlgorithmCache(_folder.Folder).Publish("problem", "c", ""));
+        Assert.Equal("c", new AlgorithmCache(_folder.Folder).Find("problem"));
         Assert.Equal("memory", new AlgorithmCache(null).Publish("problem", "memory", ""));
-        Assert.Empty(Directory.GetFiles(_folder.Path, ".*.tmp"));
+        Assert.Empty(Directory.GetFiles(_folder.Folder, ".*.tmp"));
     }
 
     [Fact]
@@ -88,7 +88,7 @@ public sealed class ConvolutionChoiceTests : IDisposable
         CudaUnderTest.RequireSimulator();
         // The estimate's first that repeats its bits and multiplies what it is given.
         Assert.All(Ways(measures: null), way => Assert.Equal("cudnn algorithm 1", way));
-        Assert.Empty(Directory.GetFiles(_folder.Path, "choice-*.txt"));
+        Assert.Empty(Directory.GetFiles(_folder.Folder, "choice-*.txt"));
     }
 
     [Theory]
@@ -140,7 +140,7 @@ public sealed class ConvolutionChoiceTests : IDisposable
         System.Text.Json.JsonDocument.Parse(File.ReadLines(Path.Combine(_folder[run], "metrics.jsonl")).Last()).RootElement.GetProperty("train_loss").GetDouble();
 
     private string?[] Ways(bool? measures) =>
-        Results(new CudaDeviceOptions { MeasureConvolutions = measures, KernelCacheFolder = _folder.Path }).Ways;
+        Results(new CudaDeviceOptions { MeasureConvolutions = measures, KernelCacheFolder = _folder.Folder }).Ways;
 
     /// <summary>A convolution with both of its gradients, on -1, 0 and 1.</summary>
     private static (double[][] Values, string?[] Ways) Results(CudaDeviceOptions options)

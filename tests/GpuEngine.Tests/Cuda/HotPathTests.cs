@@ -40,8 +40,8 @@ public sealed class HotPathTests
         var target = new CudaPlanTarget(new CudaLimits { HasCublas = true, HasCublasLt = true, HasCudnn = true }, new CudaDeviceOptions());
         var net = ModelCatalog.Find(model).Build(new ModelRequest(new ExampleShape(channels, extent, extent), 10));
         var step = new TrainStep(
-            new ModelVariables(net), [Batch, channels, extent, extent], Losses.CrossEntropy, new Sgd(0.1, momentum: 0.9), new Clipping(null, null), dtype,
-            target.PrefersChannelsLast(dtype));
+            new ModelVariables(net), [Batch, channels, extent, extent], Losses.CrossEntropy, new Sgd(0.1, momentum: 0.9),
+            new StepOptions { Compute = dtype, ChannelsLast = target.PrefersChannelsLast(dtype) });
         var others = Planner.Plan(step.Program, target).Launches
             .Where(l => l.Node.Op is not Leaf && l.Node.Outputs.Concat(l.Node.Inputs).Max(t => t.Type.Elements) >= Small)
             .Where(l => target.NewKernel(l.Node) is not (PlannedKernel or CublasProduct or ParameterGradients or ConvolutionKernel or ConvolutionWithEpilogue))

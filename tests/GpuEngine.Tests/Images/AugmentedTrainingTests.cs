@@ -6,7 +6,6 @@ using GpuEngine.Lab;
 using GpuEngine.Nn.Data;
 using GpuEngine.Nn.Models;
 using GpuEngine.Nn.Training;
-using GpuEngine.Tests.CommandLine;
 using GpuEngine.Tests.Cuda;
 using GpuEngine.Tests.Training;
 using Xunit;
@@ -171,7 +170,7 @@ public sealed class AugmentedTrainingTests(DeviceUnderTest under) : IClassFixtur
 
         double[] Logits(InputPipeline input, TestTimeAveraging views, double[]? values = null)
         {
-            var step = new EvalStep(variables, [4, 3, 8, 8], Losses.CrossEntropy, pipeline: input, averaging: views);
+            var step = new EvalStep(variables, [4, 3, 8, 8], Losses.CrossEntropy, new StepOptions { Pipeline = input, Averaging = views });
             using var executable = cpu.Load(Planner.Plan(step.Program, cpu.Target), store);
             if (input.ReadsBytes) executable.Write<byte>(EvalStep.Input, values is null ? pixels : [.. values.Select(v => (byte)v)]);
             else executable.Write<float>(EvalStep.Input, values is null ? floats : [.. values.Select(v => (float)v)]);

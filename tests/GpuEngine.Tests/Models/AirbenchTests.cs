@@ -68,7 +68,7 @@ public class AirbenchTests
             using var store = cpu.CreateStore();
             var variables = new ModelVariables(new Sequential(norm));
             var loss = new LossFunction("sum", (logits, _) => F.Sum(logits), (logits, _) => F.Sum(logits));
-            var step = new TrainStep(variables, [4, 2], loss, new Sgd(0.1, weightDecay: 0.5), default);
+            var step = new TrainStep(variables, [4, 2], loss, new Sgd(0.1, weightDecay: 0.5));
             variables.Initialize(store, 0);
             var bias = variables.Groups.Single();
             var slot = bias.Slots.Single(s => s.Name.EndsWith("bias", StringComparison.Ordinal));

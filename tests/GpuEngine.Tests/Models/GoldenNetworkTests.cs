@@ -56,7 +56,8 @@ public sealed class GoldenNetworkTests(DeviceUnderTest under) : IClassFixture<De
         var variables = new ModelVariables(Build(name, example));
         var optimizer = new Sgd(1, momentum: 0.9, weightDecay: 1e-4);
         var step = new TrainStep(
-            variables, [Batch, example.Channels, example.Height, example.Width], Losses.CrossEntropy, optimizer, default, DType.F32, device.Target.PrefersChannelsLast(DType.F32));
+            variables, [Batch, example.Channels, example.Height, example.Width], Losses.CrossEntropy, optimizer,
+            new StepOptions { ChannelsLast = device.Target.PrefersChannelsLast(DType.F32) });
         var slots = variables.Groups.SelectMany(g => g.Slots).ToArray();
         var gradients = slots.Zip(step.Gradients).ToDictionary(p => p.First.Name, p => p.Second);
         var program = new TensorProgram(

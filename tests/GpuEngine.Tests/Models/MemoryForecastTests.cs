@@ -44,7 +44,7 @@ public sealed class MemoryForecastTests
     {
         using var cpu = new CpuDevice(1);
         var net = ModelCatalog.Find(model).Build(new ModelRequest(new ExampleShape(3, 32, 32), 10));
-        var step = new TrainStep(new ModelVariables(net), [32, 3, 32, 32], Losses.CrossEntropy, new Sgd(0.1), new Clipping(null, null));
+        var step = new TrainStep(new ModelVariables(net), [32, 3, 32, 32], Losses.CrossEntropy, new Sgd(0.1));
         return Planner.Plan(step.Program, cpu.Target);
     }
 }

@@ -115,7 +115,7 @@ public sealed class MemoryOptionTests(DeviceUnderTest under) : IClassFixture<Dev
     public void Images_are_turned_once_and_weights_once_each_way(string model, int convolutions)
     {
         var net = ModelCatalog.Find(model).Build(new ModelRequest(new ExampleShape(3, 64, 64), 10));
-        var step = new TrainStep(new ModelVariables(net), [4, 3, 64, 64], Losses.CrossEntropy, new Sgd(0.1, 0.9), default, DType.BF16, true);
+        var step = new TrainStep(new ModelVariables(net), [4, 3, 64, 64], Losses.CrossEntropy, new Sgd(0.1, 0.9), new StepOptions { Compute = DType.BF16, ChannelsLast = true });
         var turns = Planner.Plan(step.Program, H200).Launches.Where(l => l.Node.Op is PermuteOp && l.Node.Outputs[0].Rank == 4).Select(l => l.Node).ToList();
         var images = turns.Where(n => n.Outputs[0].Shape[0] == 4).ToList();
         Assert.Single(images);

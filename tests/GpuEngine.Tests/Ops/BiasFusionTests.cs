@@ -130,7 +130,7 @@ public class BiasFusionTests
         int Launches(int depth)
         {
             var options = new MlpOptions { Depth = depth, Width = 32, Norm = norm, Activation = activation, Dropout = dropout };
-            var step = new TrainStep(new ModelVariables(Mlp.Create(20, 10, options)), [16, 20], Losses.CrossEntropy, new AdamW(), default, compute);
+            var step = new TrainStep(new ModelVariables(Mlp.Create(20, 10, options)), [16, 20], Losses.CrossEntropy, new AdamW(), new StepOptions { Compute = compute });
             var target = new CudaPlanTarget(new CudaLimits { HasCublas = true, HasCublasLt = true }, new CudaDeviceOptions());
             return Planner.Plan(step.Program, target).Launches.Count;
         }

@@ -19,7 +19,7 @@ public class CrossEntropyFusionTests
     public void A_training_step_reads_its_logits_in_one_op(DType compute)
     {
         var model = new Sequential(new Linear(4, 8), new Linear(8, Classes));
-        var step = new TrainStep(new ModelVariables(model), [Rows, 4], Losses.CrossEntropy, new Nn.Optimizers.AdamW(), default, compute);
+        var step = new TrainStep(new ModelVariables(model), [Rows, 4], Losses.CrossEntropy, new Nn.Optimizers.AdamW(), new StepOptions { Compute = compute });
         var fused = Assert.Single(step.Program.Nodes, n => n.Op is CrossEntropyWithGradientOp);
         // bf16 logits are read as they are: the widening and the narrowing are inside the op.
         Assert.Equal(compute, fused.Inputs[0].DType);

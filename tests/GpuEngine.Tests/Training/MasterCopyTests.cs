@@ -6,7 +6,6 @@ using GpuEngine.Nn.Data;
 using GpuEngine.Nn.Models;
 using GpuEngine.Nn.Optimizers;
 using GpuEngine.Nn.Training;
-using GpuEngine.Tests.CommandLine;
 using Xunit;
 
 namespace GpuEngine.Tests.Training;
@@ -20,7 +19,7 @@ public class MasterCopyTests
     public void Layers_read_the_copy_and_the_optimizer_writes_it(bool clip)
     {
         var model = new ModelVariables(Mlp.Create(64, 9, new MlpOptions { Depth = 3, Width = 16, Norm = NormKind.None }));
-        var step = new TrainStep(model, [8, 1, 8, 8], Losses.CrossEntropy, new AdamW(), new Clipping(clip ? 1 : null, null), DType.BF16);
+        var step = new TrainStep(model, [8, 1, 8, 8], Losses.CrossEntropy, new AdamW(), new StepOptions { Clipping = new(clip ? 1 : null, null), Compute = DType.BF16 });
         Assert.All(model.Groups, g => Assert.Equal(DType.BF16, g.Copy!.Type.DType));
         // No cast of an arena in the step, and the weights' gradient is packed as it comes.
         Assert.DoesNotContain(step.Program.Nodes, n => n.Op is CastOp && model.Groups.Any(g => n.Inputs[0] == g.Arena.Value));
@@ -29,7 +28,7 @@ public class MasterCopyTests
         Assert.Equal(model.Groups.Select(g => g.Copy), step.Program.Updates.Select(u => u.Variable).Where(v => v.Type.DType == DType.BF16));
         // Norms read their f32 masters, so a group with theirs has its gradients in f32.
         var normed = new ModelVariables(Mlp.Create(64, 9, new MlpOptions { Depth = 3, Width = 16 }));
-        step = new TrainStep(normed, [8, 1, 8, 8], Losses.CrossEntropy, new AdamW(), new Clipping(clip ? 1 : null, null), DType.BF16);
+        step = new TrainStep(normed, [8, 1, 8, 8], Losses.CrossEntropy, new AdamW(), new StepOptions { Clipping = new(clip ? 1 : null, null), Compute = DType.BF16 });
         Assert.All(step.Program.Nodes.Where(n => n.Op is PackOp), n => Assert.Equal(DType.F32, n.Outputs[0].DType));
         // Computing in f32, there is nothing to copy.
         var plain = new ModelVariables(Mlp.Create(64, 9, new MlpOptions { Depth = 3, Width = 16 }));

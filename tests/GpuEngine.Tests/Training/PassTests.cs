@@ -55,7 +55,7 @@ public sealed class PassTests(DeviceUnderTest under) : IClassFixture<DeviceUnder
         foreach (var last in new[] { false, true })
         {
             var (module, input) = Build("resnet");
-            var step = new EvalStep(new ModelVariables(module), input, Losses.CrossEntropy, DType.F32, last);
+            var step = new EvalStep(new ModelVariables(module), input, Losses.CrossEntropy, new StepOptions { ChannelsLast = last });
             Assert.DoesNotContain(step.Program.Nodes, n => n.Op is BatchNormOp);
             Assert.Equal(13, step.Program.Nodes.Count(n => n.Op is Conv2dOp or ConvolutionNhwcOp));
             // Bias, residual and relu are one launch behind each convolution.
@@ -109,7 +109,8 @@ public sealed class PassTests(DeviceUnderTest under) : IClassFixture<DeviceUnder
     {
         var (module, input) = Build(net);
         var model = new ModelVariables(module);
-        var step = new EvalStep(model, input, Losses.CrossEntropy, compute, device.Target.PrefersChannelsLast(compute), passes);
+        var step = new EvalStep(model, input, Losses.CrossEntropy,
+            new StepOptions { Compute = compute, ChannelsLast = device.Target.PrefersChannelsLast(compute), Passes = passes });
         using var store = device.CreateStore();
         model.Initialize(store, 3);
         var random = new System.Random(4);
@@ -140,7 +141,7 @@ public sealed class PassTests(DeviceUnderTest under) : IClassFixture<DeviceUnder
     private static double[] TrainingLosses(CpuDevice device, string net, PassOptions passes)
     {
         var (module, input) = Build(net);
-        var step = new TrainStep(new ModelVariables(module), input, Losses.CrossEntropy, new Sgd(0.05, 0.9), default, DType.F32, true, passes);
+        var step = new TrainStep(new ModelVariables(module), input, Losses.CrossEntropy, new Sgd(0.05, 0.9), new StepOptions { ChannelsLast = true, Passes = passes });
         using var store = device.CreateStore();
         using var run = device.Load(Planner.Plan(step.Program, device.Target), store);
         step.Model.Initialize(store, 1);

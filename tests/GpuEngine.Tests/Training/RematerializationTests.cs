@@ -127,7 +127,7 @@ public sealed class RematerializationTests(DeviceUnderTest under) : IClassFixtur
     [Fact]
     public void A_run_with_recompute_resumes_to_the_same_bits_and_holds_its_forecast()
     {
-        using var folder = new CommandLine.TemporaryFolder();
+        using var folder = new TemporaryFolder();
         var config = TinyJob.Config with { CheckpointEvery = 4, Epochs = 2, Recompute = true, Checkpoint = "2", Depth = 5 };
         var whole = TinyJob.Run(config, folder["whole"]);
         Assert.Equal(whole.PredictedBytes, whole.AllocatedBytes.Values.Sum());
@@ -189,7 +189,8 @@ public sealed class RematerializationTests(DeviceUnderTest under) : IClassFixtur
     private static TrainStep Step(string net, PassOptions passes, DType compute = DType.F32, bool last = false, ByProducts measured = ByProducts.None)
     {
         var (module, input) = Build(net);
-        return new TrainStep(new ModelVariables(module), input, Losses.CrossEntropy, new Sgd(0.05, 0.9), new Clipping(1, null), compute, last, passes, byProducts: measured);
+        return new TrainStep(new ModelVariables(module), input, Losses.CrossEntropy, new Sgd(0.05, 0.9),
+            new StepOptions { Clipping = new(1, null), Compute = compute, ChannelsLast = last, Passes = passes, ByProducts = measured });
     }
 
     /// <summary>The bytes of every variable after some steps, by name, and the losses.</summary>

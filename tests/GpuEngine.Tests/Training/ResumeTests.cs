@@ -30,8 +30,8 @@ public class ResumeTests
     {
         using var folder = new TemporaryFolder();
         string[] options = ["train", "--depth", "3", "--width", "24", "--limit", "3200", "--epochs", "4", "--checkpoint-every", "10", "--seed", "3"];
-        Assert.Equal(0, Gpuengine.Run(folder.Path, [.. options, "--out", "whole"]).ExitCode);
-        using (var process = Gpuengine.Start(folder.Path, [.. options, "--out", "cut"]))
+        Assert.Equal(0, Gpuengine.Run(folder.Folder, [.. options, "--out", "whole"]).ExitCode);
+        using (var process = Gpuengine.Start(folder.Folder, [.. options, "--out", "cut"]))
         {
             // Killed as soon as it has saved something: somewhere in the middle, never at a place of its choosing.
             while (!process.HasExited && !Directory.Exists(folder["cut/checkpoints"])) Thread.Yield();
@@ -39,7 +39,7 @@ public class ResumeTests
             process.WaitForExit();
         }
 
-        var resumed = Gpuengine.Run(folder.Path, ["train", "--out", "cut", "--resume"]);
+        var resumed = Gpuengine.Run(folder.Folder, ["train", "--out", "cut", "--resume"]);
         Assert.True(resumed.ExitCode == 0, resumed.Error);
         Assert.Equal(TinyJob.LastCheckpoint(folder["whole"]), TinyJob.LastCheckpoint(folder["cut"]));
         Assert.Equal(TinyJob.Metrics(folder["whole"]), TinyJob.Metrics(folder["cut"]));

@@ -5,7 +5,6 @@ using GpuEngine.Nn.Data;
 using GpuEngine.Nn.Models;
 using GpuEngine.Nn.Optimizers;
 using GpuEngine.Nn.Training;
-using GpuEngine.Tests.CommandLine;
 using Xunit;
 
 namespace GpuEngine.Tests.Training;

@@ -1,7 +1,7 @@
 using System.Diagnostics;
 using Xunit;
 
-namespace GpuEngine.Tests.Files;
+namespace GpuEngine.Tests;
 
 /// <summary>A folder of its own for one test, deleted afterwards.</summary>
 internal sealed class TemporaryFolder : IDisposable
